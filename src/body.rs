@@ -1,0 +1,509 @@
+//! The one body of requests and responses; hyper's own passes through it without a box.
+//!
+//! A body that belongs to an exchange owns its [`Lease`], so the exchange ends with the body. How
+//! long a body may stall is written on it here; what its failure means is decided above.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+use tower::BoxError;
+
+use crate::{lease::Lease, outcome::Outcome};
+
+/// Why a body ended before its end, when it was we who ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The client sent nothing for this long in the middle of its request.
+    #[error("the client sent nothing for {0:?} in the middle of its request")]
+    ClientIdle(Duration),
+    /// The client's request body broke off; the connection was lost, or its framing is wrong.
+    #[error("the client's request body broke off")]
+    ClientBroken,
+    /// The target sent nothing for this long in the middle of its answer.
+    #[error("the target sent nothing for {0:?} in the middle of its answer")]
+    TargetIdle(Duration),
+    /// The target was deregistered, and its deregistration delay is over.
+    #[error("the target was deregistered and its deregistration delay is over")]
+    Cut,
+    /// The connection to the target was dropped, since its runtime ended.
+    #[error("the connection to the target was dropped, since its runtime ended")]
+    Lost,
+    /// The body of a service in this process panicked.
+    #[error("the body of a service in this process panicked")]
+    Panicked,
+}
+
+/// The body of a request or a response.
+///
+/// # Examples
+///
+/// ```
+/// use http_body::Body as _;
+/// use pointsman::Body;
+///
+/// assert!(Body::default().is_end_stream());
+/// assert_eq!(Body::from("hello").size_hint().exact(), Some(5));
+/// ```
+#[derive(Default)]
+pub struct Body {
+    kind: Kind,
+    watch: Watch,
+    lease: Option<Lease>,
+}
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Full(Bytes),
+    Wire(Incoming, Option<Arc<Fate>>),
+    Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>),
+    Shared(Arc<Shared>),
+}
+
+impl Body {
+    /// Makes a body of any other; hyper's own, and this one, pass without a box.
+    pub fn new<B>(body: B) -> Self
+    where
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let mut body = Some(body);
+        let any = &mut body as &mut dyn std::any::Any;
+        if let Some(incoming) = any.downcast_mut::<Option<Incoming>>() {
+            let wire = incoming.take().map(|incoming| Kind::Wire(incoming, None));
+            return wire.map_or_else(Self::default, Self::of);
+        }
+        if let Some(body) = any.downcast_mut::<Option<Self>>() {
+            return body.take().unwrap_or_default();
+        }
+        match body {
+            Some(body) if !body.is_end_stream() => {
+                Self::of(Kind::Boxed(Box::pin(AsBytes { body })))
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// Makes a body of what comes over a connection whose end is told by `fate`.
+    pub(crate) fn from_wire(body: Incoming, fate: Arc<Fate>) -> Self {
+        Self::of(Kind::Wire(body, Some(fate)))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, watch: Watch::default(), lease: None }
+    }
+
+    /// Makes the exchange that the lease counts end with this body.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Ends the body with [`BodyError::TargetIdle`] when it stalls for `limit`.
+    pub(crate) fn limit_target_idle(&mut self, limit: Duration) {
+        self.watch.idle = Some((Side::Target, limit));
+    }
+
+    /// Ends the body with [`BodyError::ClientIdle`] when it stalls for `limit`, and notes in
+    /// `progress` whenever a part of it came.
+    pub(crate) fn limit_client_idle(&mut self, limit: Duration, progress: Arc<Progress>) {
+        self.watch.idle = Some((Side::Client, limit));
+        self.watch.progress = Some(progress);
+    }
+
+    /// Puts the body where it can be ended while nobody reads it.
+    pub(crate) fn share(self) -> (Self, Arc<Shared>) {
+        let shared = Arc::new(Shared(Mutex::new(Some(self))));
+        (Self::of(Kind::Shared(Arc::clone(&shared))), shared)
+    }
+
+    /// Says how the exchange ended and ends it.
+    fn finish(&mut self, outcome: impl FnOnce(StatusCode) -> Outcome) {
+        self.watch.sleep = None;
+        if let Some(mut lease) = self.lease.take()
+            && let Outcome::Answered(status) = lease.outcome()
+        {
+            lease.settle(outcome(status));
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let frame = match this.kind.poll(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let error = ready!(this.watch.poll_idle(cx));
+                this.kind = Kind::Empty;
+                Some(Err(error.into()))
+            }
+        };
+        match &frame {
+            Some(Ok(_)) => this.watch.moved(),
+            Some(Err(error)) => {
+                let cut = matches!(error.downcast_ref(), Some(BodyError::Cut));
+                this.finish(|status| if cut { Outcome::Cut } else { Outcome::Truncated(status) });
+            }
+            None => this.finish(Outcome::Answered),
+        }
+        Poll::Ready(match frame {
+            // What the client's side says of itself is told apart from a fault of the target's.
+            Some(Err(error)) if this.watch.is_client() && !error.is::<BodyError>() => {
+                tracing::debug!(error = %error, "the client's request body broke off");
+                Some(Err(BodyError::ClientBroken.into()))
+            }
+            frame => frame,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Wire(body, _) => body.is_end_stream(),
+            Kind::Boxed(body) => body.is_end_stream(),
+            // One that was cut is not at its end; the reader is to see the error.
+            Kind::Shared(body) => body.with(|body| body.is_end_stream()).unwrap_or(false),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Wire(body, _) => body.size_hint(),
+            Kind::Boxed(body) => body.size_hint(),
+            Kind::Shared(body) => body.with(|body| body.size_hint()).unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // Whoever has read a body of known length to its end drops it without asking for more.
+        let complete = self.lease.is_some() && self.is_end_stream();
+        self.finish(
+            |status| {
+                if complete { Outcome::Answered(status) } else { Outcome::ClientLeft }
+            },
+        );
+    }
+}
+
+impl Kind {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(_) => {
+                let Self::Full(bytes) = std::mem::take(self) else { return Poll::Ready(None) };
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Wire(body, fate) => {
+                let whole = body.is_end_stream();
+                let frame = ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(Into::into));
+                // hyper ends the body of a connection that was dropped as if it were whole.
+                match (&frame, fate.as_ref().and_then(|fate| fate.error())) {
+                    (None, Some(error)) if !whole => Poll::Ready(Some(Err(error.into()))),
+                    _ => Poll::Ready(frame),
+                }
+            }
+            Self::Boxed(body) => body.as_mut().poll_frame(cx),
+            Self::Shared(body) => match body.with(|body| Pin::new(body).poll_frame(cx)) {
+                Ok(frame) => frame,
+                Err(error) => {
+                    *self = Self::Empty;
+                    Poll::Ready(Some(Err(error.into())))
+                }
+            },
+        }
+    }
+}
+
+/// A body of a service in this process: it can be ended by others than its reader, and its panics
+/// are caught.
+pub(crate) struct Shared(Mutex<Option<Body>>);
+
+impl Shared {
+    fn with<T>(&self, read: impl FnOnce(&mut Body) -> T) -> Result<T, BodyError> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(body) = slot.as_mut() else { return Err(BodyError::Cut) };
+        catch_unwind(AssertUnwindSafe(|| read(body))).map_err(|_| {
+            if let Some(mut body) = slot.take() {
+                body.finish(Outcome::Truncated);
+            }
+            BodyError::Panicked
+        })
+    }
+
+    /// Ends the body where it stands, and its exchange with it.
+    pub(crate) fn cut(&self) {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut body) = body {
+            body.finish(|_| Outcome::Cut);
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Somebody else's body, with our data and errors.
+    struct AsBytes<B> {
+        #[pin]
+        body: B,
+    }
+}
+
+impl<B: HttpBody> HttpBody for AsBytes<B>
+where
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(self.project().body.poll_frame(cx));
+        // For `Bytes` itself this copies nothing.
+        let bytes =
+            |frame: Frame<B::Data>| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+        Poll::Ready(frame.map(|frame| frame.map(bytes).map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How a connection ended whose body is still being read.
+#[derive(Debug, Default)]
+pub(crate) struct Fate(AtomicU8);
+
+impl Fate {
+    const CUT: u8 = 1;
+    const LOST: u8 = 2;
+
+    /// The target's deadline passed.
+    pub(crate) fn cut(&self) {
+        self.0.store(Self::CUT, Ordering::Release);
+    }
+
+    /// The connection was dropped before its exchange was over.
+    pub(crate) fn lose(&self) {
+        _ = self.0.compare_exchange(0, Self::LOST, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Returns what ended the connection, if it was not the exchange's own end.
+    pub(crate) fn error(&self) -> Option<BodyError> {
+        match self.0.load(Ordering::Acquire) {
+            Self::CUT => Some(BodyError::Cut),
+            Self::LOST => Some(BodyError::Lost),
+            _ => None,
+        }
+    }
+}
+
+/// When a request body last moved, for whoever waits for the answer to it.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    started: Instant,
+    moved_ms: AtomicU64,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now(), moved_ms: AtomicU64::new(0) }
+    }
+
+    /// Returns when a part last came, or when this was made.
+    pub(crate) fn last(&self) -> Instant {
+        self.started + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed))
+    }
+
+    fn note(&self) {
+        // 2^64 ms will not pass.
+        self.moved_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Client,
+    Target,
+}
+
+/// How long a body may stall. The timer is made at the first stall, so a body that is there at once
+/// costs none.
+#[derive(Default)]
+struct Watch {
+    idle: Option<(Side, Duration)>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    stalled: bool,
+    progress: Option<Arc<Progress>>,
+}
+
+impl Watch {
+    fn is_client(&self) -> bool {
+        matches!(self.idle, Some((Side::Client, _)))
+    }
+
+    fn moved(&mut self) {
+        self.stalled = false;
+        if let Some(progress) = &self.progress {
+            progress.note();
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let Some((side, limit)) = self.idle else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if !self.stalled {
+            self.stalled = true;
+            sleep.as_mut().reset(Instant::now() + limit);
+        }
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(match side {
+            Side::Client => BodyError::ClientIdle(limit),
+            Side::Target => BodyError::TargetIdle(limit),
+        })
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::of(Kind::Full(bytes))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Empty => "empty",
+            Kind::Full(_) => "full",
+            Kind::Wire(..) => "wire",
+            Kind::Boxed(_) => "boxed",
+            Kind::Shared(_) => "shared",
+        };
+        f.debug_struct("Body")
+            .field("kind", &kind)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full, StreamBody};
+
+    use super::*;
+    use crate::lease::Load;
+
+    fn leased(body: Body) -> (Body, Arc<Load>) {
+        let load = Arc::new(Load::default());
+        let mut lease = load.begin(None).unwrap();
+        lease.settle(Outcome::Answered(StatusCode::OK));
+        (body.with_lease(lease), load)
+    }
+
+    fn stalling() -> Body {
+        Body::new(
+            StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>()),
+        )
+    }
+
+    #[tokio::test]
+    async fn any_body_keeps_its_bytes() {
+        let body = Body::new(Full::new(&b"hello"[..]));
+        assert_eq!(body.size_hint().exact(), Some(5));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
+        assert_eq!(
+            Body::new(Body::from("as it is")).collect().await.unwrap().to_bytes(),
+            "as it is"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_exchange_ends_with_its_body() {
+        let (body, load) = leased(Body::from("x"));
+        assert_eq!(load.in_flight(), 1);
+        body.collect().await.unwrap();
+        assert_eq!((load.in_flight(), load.answered()), (0, 1));
+    }
+
+    #[test]
+    fn a_body_dropped_half_way_was_not_answered() {
+        let (body, load) = leased(stalling());
+        drop(body);
+        assert_eq!((load.in_flight(), load.answered()), (0, 0));
+    }
+
+    #[test]
+    fn an_empty_body_dropped_unread_was_answered() {
+        let (body, load) = leased(Body::default());
+        drop(body);
+        assert_eq!((load.in_flight(), load.answered()), (0, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_ended_and_says_whose_fault_it_is() {
+        let (mut body, load) = leased(stalling());
+        body.limit_target_idle(Duration::from_secs(60));
+        let started = Instant::now();
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&BodyError::TargetIdle(Duration::from_secs(60))));
+        assert_eq!(started.elapsed(), Duration::from_secs(60));
+        assert_eq!(load.in_flight(), 0);
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_shared_body_is_cut_while_nobody_reads_it() {
+        let (body, load) = leased(stalling());
+        let (mut body, shared) = body.share();
+        shared.cut();
+        assert_eq!((load.in_flight(), load.answered()), (0, 0));
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&BodyError::Cut));
+    }
+}

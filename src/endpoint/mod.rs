@@ -1,0 +1,248 @@
+//! Anything that answers a request: connections to one address, or a service in this process.
+//!
+//! An endpoint knows nothing of balancing. It repairs a stale connection by itself, since only it
+//! knows that the connection was stale; to try another target is the `Retry` floor's affair.
+
+mod address;
+mod connect;
+mod driver;
+mod local;
+mod pool;
+mod transport;
+
+use std::{fmt, sync::Arc};
+
+use http::{Method, Request, Response};
+use http_body::Body as _;
+use tokio::runtime::Handle;
+
+pub(crate) use self::local::panic_text;
+pub use self::{
+    address::{Address, InvalidAddress},
+    local::InProcess,
+    transport::Transport,
+};
+use self::{driver::Lost, local::Local, pool::Pool};
+use crate::{
+    body::{Body, BodyError},
+    error::{Error, Kind},
+    lease::Load,
+};
+
+/// What answers the requests of one target.
+pub struct Endpoint {
+    address: Address,
+    transport: Transport,
+    load: Arc<Load>,
+    kind: Way,
+}
+
+enum Way {
+    Remote(Arc<Pool>),
+    Local(Arc<Local>),
+}
+
+impl Endpoint {
+    /// Makes an endpoint; nothing is opened before the first request. What is in flight is cut at
+    /// the deadline of `load`.
+    pub fn new(address: Address, transport: Transport, load: Arc<Load>) -> Self {
+        let kind = match &address {
+            Address::InProcess(service) => Way::Local(Arc::new(Local::new(service.clone()))),
+            _ => Way::Remote(Arc::default()),
+        };
+        Self { address, transport, load, kind }
+    }
+
+    /// Returns where it is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Returns how it is reached.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Tells whether it is a service in this process.
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind, Way::Local(_))
+    }
+
+    /// Returns how many connections are idle.
+    pub fn connections_idle(&self) -> usize {
+        match &self.kind {
+            Way::Remote(pool) => pool.idle(),
+            Way::Local(_) => 0,
+        }
+    }
+
+    /// Sends a request and waits for the head of the answer, without a deadline of its own but that
+    /// of connecting.
+    ///
+    /// # Errors
+    ///
+    /// What was not sent at all comes back in the error ([`Error::take_unsent`]).
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+        let pool = match &self.kind {
+            Way::Local(local) => return local.send(request, &self.load).await,
+            Way::Remote(pool) => pool,
+        };
+        let Ok(runtime) = Handle::try_current() else { return Err(no_runtime(request)) };
+        let mut request = request;
+        if let Some(idle) = pool.take(runtime.id()) {
+            let copy = is_replayable(&request).then(|| copy_head(&request));
+            let fate = idle.fate();
+            request = match (idle.send(request).await, copy) {
+                (Ok(response), _) => return Ok(response),
+                (Err(Lost::Unsent(request)), _) => *request,
+                // RFC 9110 §9.2.2 allows it for what is idempotent; that nothing came back makes a
+                // stale connection by far the likeliest cause.
+                (Err(Lost::Sent { received: false, .. }), Some(copy)) if fate.error().is_none() => {
+                    tracing::debug!(target = %self.address, "a stale connection is replaced");
+                    copy
+                }
+                (Err(Lost::Sent { error, received }), _) => {
+                    return Err(broken(error, received, fate.error()));
+                }
+            };
+        }
+        self.send_fresh(request, None).await
+    }
+
+    /// Sends a request over a connection of its own, if need be to another port.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::send`].
+    pub async fn probe(
+        &self,
+        request: Request<Body>,
+        port: Option<u16>,
+    ) -> Result<Response<Body>, Error> {
+        if let Way::Local(local) = &self.kind {
+            return local.call(request).await;
+        }
+        if Handle::try_current().is_err() {
+            return Err(no_runtime(request));
+        }
+        let address = port.map(|port| self.address.at_port(port));
+        self.send_fresh(request, Some(address.as_ref().unwrap_or(&self.address))).await
+    }
+
+    /// Opens a connection and sends over it; one opened for a `probe` never reaches the pool.
+    async fn send_fresh(
+        &self,
+        request: Request<Body>,
+        probe: Option<&Address>,
+    ) -> Result<Response<Body>, Error> {
+        let address = probe.unwrap_or(&self.address);
+        let stream = match connect::connect(address, self.transport.connect_timeout).await {
+            Ok(stream) => stream,
+            Err(error) => return Err(error.with_unsent(request)),
+        };
+        let none = Arc::default();
+        let pool = match &self.kind {
+            Way::Remote(pool) if probe.is_none() => pool,
+            _ => &none,
+        };
+        let settings = driver::Settings {
+            idle_max: self.transport.connections_idle_max,
+            idle_timeout: self.transport.connection_idle_timeout,
+        };
+        let idle = match driver::start(stream, pool, &self.load, settings).await {
+            Ok(idle) => idle,
+            Err(error) => return Err(Error::new(Kind::Connect, error).with_unsent(request)),
+        };
+        let fate = idle.fate();
+        match idle.send(request).await {
+            Ok(response) => Ok(response),
+            Err(Lost::Unsent(request)) => {
+                let text = format!("{address} closed the connection before the request");
+                Err(Error::new(Kind::Connect, text).with_unsent(*request))
+            }
+            Err(Lost::Sent { error, received }) => Err(broken(error, received, fate.error())),
+        }
+    }
+
+    /// Takes charge of an answer's body, so that it too ends at the deadline.
+    pub(crate) fn adopt(&self, body: Body) -> Body {
+        match &self.kind {
+            Way::Remote(_) => body,
+            Way::Local(local) => local.adopt(body),
+        }
+    }
+
+    /// Begins to heed the deadline of its load, where no connection's driver does.
+    pub(crate) fn drain(&self) {
+        if let Way::Local(local) = &self.kind {
+            local.cut_when_drained(&self.load);
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn no_runtime(request: Request<Body>) -> Error {
+    Error::from(Kind::NoRuntime).with_unsent(request)
+}
+
+/// Tells whether a request may be sent again when it is not known what became of it.
+fn is_replayable(request: &Request<Body>) -> bool {
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    );
+    idempotent && request.body().is_end_stream()
+}
+
+/// Copies all but the extensions, which hyper does not read, and the body, of which there is none.
+fn copy_head(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::default());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Says what broke an exchange of which something may have been sent.
+fn broken(error: hyper::Error, received: bool, fate: Option<BodyError>) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        match error.downcast_ref() {
+            Some(BodyError::ClientIdle(_)) => {
+                return Error::new(Kind::ClientIdle, error.to_string());
+            }
+            Some(BodyError::ClientBroken) => return Kind::ClientBody.into(),
+            _ => cause = error.source(),
+        }
+    }
+    match fate {
+        Some(BodyError::Cut) => Kind::Cut.into(),
+        Some(error) => Error::new(Kind::Exchange, error),
+        None if error.is_incomplete_message() && received => Error::new(
+            Kind::Exchange,
+            "the target closed the connection in the middle of its answer's head",
+        ),
+        None if error.is_incomplete_message() => {
+            Error::new(Kind::Exchange, "the target closed the connection without an answer")
+        }
+        None => Error::new(Kind::Exchange, with_causes(&error)),
+    }
+}
+
+/// Says an error and all its causes, which hyper's own words leave out.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,79 @@
+//! The idle connections of one endpoint: last in, first out, a lane for each runtime.
+//!
+//! It holds and lends; who opens, drives and ages a connection is `driver.rs`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::runtime;
+
+use super::driver::Seat;
+use crate::body::Body;
+
+/// A connection that waits for its next request.
+pub(super) struct Idle {
+    pub(super) seat: Arc<Seat>,
+    pub(super) sender: SendRequest<Body>,
+}
+
+/// A connection polled by a runtime that is not driven would hang its request, so each runtime has
+/// connections of its own.
+struct Lane {
+    runtime: runtime::Id,
+    idle: Vec<Idle>,
+}
+
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Vec<Lane>>);
+
+impl Pool {
+    fn with<T>(&self, f: impl FnOnce(&mut Vec<Lane>) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the connection that was used last; those known to be closed are dropped.
+    pub(super) fn take(&self, runtime: runtime::Id) -> Option<Idle> {
+        self.with(|lanes| {
+            let lane = lanes.iter_mut().find(|lane| lane.runtime == runtime)?;
+            loop {
+                let idle = lane.idle.pop()?;
+                if idle.sender.is_ready() {
+                    return Some(idle);
+                }
+            }
+        })
+    }
+
+    /// Keeps a connection, unless `max` are kept already.
+    pub(super) fn put(&self, runtime: runtime::Id, idle: Idle, max: usize) -> bool {
+        self.with(|lanes| {
+            if lanes.iter().map(|lane| lane.idle.len()).sum::<usize>() >= max {
+                return false;
+            }
+            match lanes.iter_mut().find(|lane| lane.runtime == runtime) {
+                Some(lane) => lane.idle.push(idle),
+                None => lanes.push(Lane { runtime, idle: vec![idle] }),
+            }
+            true
+        })
+    }
+
+    /// Takes this very connection out, if it is idle; a lane left empty is cleared away.
+    pub(super) fn remove(&self, runtime: runtime::Id, seat: &Arc<Seat>) -> Option<Idle> {
+        self.with(|lanes| {
+            let at = lanes.iter().position(|lane| lane.runtime == runtime)?;
+            let lane = lanes.get_mut(at)?;
+            let found = lane.idle.iter().position(|idle| Arc::ptr_eq(&idle.seat, seat));
+            let idle = found.map(|found| lane.idle.remove(found));
+            if lane.idle.is_empty() {
+                lanes.swap_remove(at);
+            }
+            idle
+        })
+    }
+
+    /// Returns how many connections are idle.
+    pub(super) fn idle(&self) -> usize {
+        self.with(|lanes| lanes.iter().map(|lane| lane.idle.len()).sum())
+    }
+}

@@ -1,0 +1,197 @@
+//! The head of a request as those who decide may see it, and who the client is.
+//!
+//! A [`Head`] is borrowed and never shows the body. What a pattern makes of it is `rule/`'s affair.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{Extensions, HeaderMap, Method, Request, Uri, header, request};
+
+/// Who the client is, as told by whoever accepted its connection.
+///
+/// # Examples
+///
+/// ```
+/// use pointsman::Peer;
+///
+/// let peer = Peer::new("192.0.2.1:50000".parse().unwrap())
+///     .local("10.0.0.1:443".parse().unwrap())
+///     .https(true);
+/// assert_eq!(peer.protocol(), "https");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    client: SocketAddr,
+    local: Option<SocketAddr>,
+    https: bool,
+    forwarded: bool,
+}
+
+impl Peer {
+    /// Makes a peer of the client's address, over plain HTTP.
+    pub fn new(client: SocketAddr) -> Self {
+        Self { client, local: None, https: false, forwarded: false }
+    }
+
+    /// Sets the address the client connected to; its port becomes X-Forwarded-Port.
+    #[must_use]
+    pub fn local(mut self, local: SocketAddr) -> Self {
+        self.local = Some(local);
+        self
+    }
+
+    /// Sets whether the client's connection was encrypted.
+    #[must_use]
+    pub fn https(mut self, https: bool) -> Self {
+        self.https = https;
+        self
+    }
+
+    /// Returns the client's address.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// Returns the client's IP address, an IPv4 one mapped into IPv6 as IPv4.
+    pub fn ip(&self) -> IpAddr {
+        self.client.ip().to_canonical()
+    }
+
+    /// Returns the address the client connected to, if that was told.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// Returns `https` or `http`.
+    pub fn protocol(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+
+    /// Tells whether a balancer in this process has written the forwarding headers already.
+    pub(crate) fn is_forwarded(&self) -> bool {
+        self.forwarded
+    }
+
+    /// Says that the forwarding headers are written, for a balancer behind this one.
+    pub(crate) fn mark_forwarded(&mut self) {
+        self.forwarded = true;
+    }
+}
+
+/// The head of a request, borrowed.
+///
+/// # Examples
+///
+/// ```
+/// use pointsman::head::Head;
+///
+/// let request = http::Request::get("/a?b=1").header("host", "Example.com:8080").body(()).unwrap();
+/// let head = Head::of(&request, None);
+/// assert_eq!((head.path(), head.query()), ("/a", Some("b=1")));
+/// assert_eq!((head.host(), head.port()), (Some("Example.com"), Some(8080)));
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The request target; with an authority if the client sent one there.
+    pub uri: &'a Uri,
+    /// The header fields as they came.
+    pub headers: &'a HeaderMap,
+    /// What earlier layers left with the request.
+    pub extensions: &'a Extensions,
+    /// Who the client is, if anybody vouches for that.
+    pub peer: Option<&'a Peer>,
+}
+
+impl<'a> Head<'a> {
+    /// Borrows the head of a request.
+    pub fn of<B>(request: &'a Request<B>, peer: Option<&'a Peer>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+            peer,
+        }
+    }
+
+    /// Borrows the head of a request taken apart.
+    pub fn of_parts(parts: &'a request::Parts, peer: Option<&'a Peer>) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+            peer,
+        }
+    }
+
+    /// Returns the path as it came; `*` for the asterisk form.
+    pub fn path(&self) -> &'a str {
+        self.uri.path()
+    }
+
+    /// Returns what follows the first `?`, as it came.
+    pub fn query(&self) -> Option<&'a str> {
+        self.uri.query()
+    }
+
+    /// Returns the authority: that of the request target, else the first Host field
+    /// (RFC 9112 §3.2.2).
+    pub fn authority(&self) -> Option<&'a str> {
+        match self.uri.authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => self.headers.get(header::HOST)?.to_str().ok(),
+        }
+    }
+
+    /// Returns the host as it came, without user information, port and a trailing dot.
+    pub fn host(&self) -> Option<&'a str> {
+        let host = split_authority(self.authority()?).0;
+        Some(host.strip_suffix('.').unwrap_or(host))
+    }
+
+    /// Returns the port that the authority names.
+    pub fn port(&self) -> Option<u16> {
+        split_authority(self.authority()?).1
+    }
+}
+
+/// Splits an authority into host and port: `[::1]:80` into `[::1]` and 80.
+fn split_authority(authority: &str) -> (&str, Option<u16>) {
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match authority.rsplit_once(':') {
+        // A colon within brackets belongs to an IPv6 address.
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => (authority, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_split_into_host_and_port() {
+        let check = |authority, host, port| {
+            assert_eq!(split_authority(authority), (host, port), "{authority}");
+        };
+        check("a.com", "a.com", None);
+        check("a.com:8080", "a.com", Some(8080));
+        check("[::1]", "[::1]", None);
+        check("[::1]:80", "[::1]", Some(80));
+        check("user@a.com:1", "a.com", Some(1));
+        check("a.com:", "a.com", None);
+        check("a.com:99999", "a.com", None);
+    }
+
+    #[test]
+    fn the_authority_of_the_target_replaces_the_host_field() {
+        let request =
+            Request::get("http://real.example/x").header("host", "other").body(()).unwrap();
+        assert_eq!(Head::of(&request, None).host(), Some("real.example"));
+        let request = Request::get("/x").header("host", "a.com.").body(()).unwrap();
+        assert_eq!(Head::of(&request, None).host(), Some("a.com"));
+    }
+}

@@ -1,0 +1,1 @@
+//! What asks a target whether it is well.
