@@ -112,6 +112,12 @@ pub struct Verdict {
     pub description: Option<Arc<str>>,
 }
 
+impl Verdict {
+    pub(crate) fn of(state: State, reason: Reason) -> Self {
+        Self { state, reason: Some(reason), description: None }
+    }
+}
+
 /// The health of one target in one group.
 #[derive(Debug)]
 pub struct Health(Mutex<Record>);

@@ -1,10 +1,13 @@
 //! An embeddable application load balancer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod algorithm;
 pub mod body;
 pub mod clock;
 pub mod endpoint;
 pub mod error;
+pub(crate) mod check;
+pub mod group;
 pub mod head;
 pub mod health;
 pub mod id;
@@ -12,8 +15,10 @@ pub mod lease;
 pub mod outcome;
 pub mod probe;
 pub mod rng;
+pub mod stickiness;
 pub mod target;
 
 pub use body::Body;
+pub use group::{HealthCheck, TargetGroup};
 pub use head::Peer;
 pub use target::Target;

@@ -87,4 +87,14 @@ impl Transport {
         self.connection_idle_timeout = timeout;
         self
     }
+
+    /// Names the timeouts, none of which may be zero.
+    pub(crate) fn timeouts(&self) -> [(&'static str, Duration); 4] {
+        [
+            ("connect_timeout", self.connect_timeout),
+            ("answer_timeout", self.answer_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("connection_idle_timeout", self.connection_idle_timeout),
+        ]
+    }
 }

@@ -12,11 +12,6 @@ use std::{fmt, time::SystemTime};
 
 use http::HeaderMap;
 
-#[cfg(feature = "sticky")]
-pub use self::{
-    cookie::{CookieBuilder, InvalidCookie, LoadBalancerCookie, SameSite},
-    seal::{CookieKey, NoEntropy},
-};
 use crate::{
     head::Head,
     id::{GroupName, TargetId},

@@ -1,0 +1,243 @@
+//! The one task that checks the targets of a group.
+//!
+//! First checks go out at once, later ones at the interval with a jitter. All that is due is asked
+//! side by side; what comes back together changes the roster once.
+
+use std::{
+    collections::HashMap,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until, timeout};
+use tower::BoxError;
+
+use super::patience;
+use crate::{
+    endpoint::panic_text,
+    group::{CheckSettings, HealthChange, TargetGroup, WeakGroup},
+    health::{Failure, Reason},
+    probe::Asks,
+    rng::Rng,
+    target::Member,
+};
+
+/// How many checks of a group are under way at most: a thousand dead targets, each waited for until
+/// its timeout, must not hold a thousand sockets.
+const UNDER_WAY_MAX: usize = 256;
+
+type Checked = (Arc<Member>, Result<(), Failure>);
+type Checking = Pin<Box<dyn Future<Output = Checked> + Send>>;
+
+/// Runs until the last use of the group ends, or another task takes over. It does not keep the group.
+pub(super) fn run(group: TargetGroup, id: u64) -> impl Future<Output = ()> + Send {
+    let running = Running { group: group.downgrade(), id };
+    let bell = Arc::clone(group.bell());
+    let settings = group.check_settings().cloned();
+    async move {
+        let Some(settings) = settings else { return };
+        let mut schedule = Schedule::new(&settings);
+        let mut under_way = FuturesUnordered::<Checking>::new();
+        drop(group);
+        loop {
+            let Some(group) = running.group.upgrade() else { return };
+            let now = Instant::now();
+            if !group.uses().beat(running.id, now) {
+                return;
+            }
+            let room = UNDER_WAY_MAX - under_way.len();
+            let (due, mut next) = schedule.due(group.checked_members(), now, room);
+            under_way.extend(due.into_iter().map(|member| check(&settings, member)));
+            drop(group);
+            // However long the interval, the heart beats in time.
+            next = next.min(now + patience(settings.interval) / 2);
+            tokio::select! {
+                Some(checked) = under_way.next() => {
+                    let more = std::iter::from_fn(|| under_way.next().now_or_never().flatten());
+                    let all = std::iter::once(checked).chain(more).collect();
+                    let Some(group) = running.group.upgrade() else { return };
+                    record(&group, &settings, &mut schedule, all);
+                }
+                () = sleep_until(next) => {}
+                () = bell.notified() => {}
+            }
+        }
+    }
+}
+
+/// Clears the task's place, whatever ends it: its return, or the end of its runtime.
+struct Running {
+    group: WeakGroup,
+    id: u64,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(group) = self.group.upgrade() {
+            group.uses().ended(self.id);
+        }
+    }
+}
+
+/// When each member is checked next. A member is known by its place in memory, since another target
+/// may get its id.
+struct Schedule {
+    interval: Duration,
+    due: HashMap<usize, Due>,
+    jitter: Rng,
+}
+
+struct Due {
+    /// Keeps the place in memory from being another's.
+    _member: Arc<Member>,
+    at: Instant,
+    under_way: bool,
+}
+
+impl Schedule {
+    fn new(settings: &CheckSettings) -> Self {
+        Self { interval: settings.interval, due: HashMap::new(), jitter: Rng::from_entropy() }
+    }
+
+    /// Returns who is to be checked now, at most `room`, and when to look again.
+    fn due(
+        &mut self,
+        members: Vec<Arc<Member>>,
+        now: Instant,
+        room: usize,
+    ) -> (Vec<Arc<Member>>, Instant) {
+        let mut next = now + self.interval;
+        let mut known = HashMap::with_capacity(members.len());
+        let mut chosen = Vec::new();
+        for member in members {
+            let mut due = self.due.remove(&key(&member)).unwrap_or_else(|| Due {
+                _member: Arc::clone(&member),
+                at: now,
+                under_way: false,
+            });
+            if !due.under_way && due.at <= now && chosen.len() < room {
+                due.under_way = true;
+                // A tenth either way, so that the checks of many targets spread.
+                let tenth = self.interval.as_micros() as u64 / 10;
+                let early = self.jitter.below(2 * tenth + 1);
+                due.at = now + self.interval - Duration::from_micros(tenth)
+                    + Duration::from_micros(early);
+                chosen.push(Arc::clone(&member));
+            } else if !due.under_way {
+                next = next.min(due.at.max(now));
+            }
+            known.insert(key(&member), due);
+        }
+        self.due = known;
+        // Those for whom there was no room are looked at when a check ends.
+        (chosen, next)
+    }
+
+    fn ended(&mut self, member: &Arc<Member>) {
+        if let Some(due) = self.due.get_mut(&key(member)) {
+            due.under_way = false;
+        }
+    }
+}
+
+fn key(member: &Arc<Member>) -> usize {
+    Arc::as_ptr(member).addr()
+}
+
+/// Takes in what came back, and publishes once.
+fn record(
+    group: &TargetGroup,
+    settings: &CheckSettings,
+    schedule: &mut Schedule,
+    all: Vec<Checked>,
+) {
+    let mut changes = Vec::new();
+    for (member, result) in all {
+        schedule.ended(&member);
+        if let Some((old, new)) = member.health().record(result, settings.thresholds) {
+            changes.push(HealthChange {
+                group: group.name().clone(),
+                target: member.id().clone(),
+                old: old.state,
+                new: new.state,
+                reason: new.reason,
+                description: new.description.or(old.description),
+            });
+        }
+    }
+    if changes.is_empty() {
+        return;
+    }
+    group.rebuild();
+    for change in changes {
+        tracing::info!(
+            group = %change.group,
+            target = %change.target,
+            old = %change.old,
+            new = %change.new,
+            reason = change.reason.map(tracing::field::display),
+            description = change.description.as_deref(),
+            "health changed"
+        );
+        group.tell(&change);
+    }
+}
+
+/// Checks one member; whatever happens, it ends within the timeout.
+fn check(settings: &CheckSettings, member: Arc<Member>) -> Checking {
+    let (asks, limit) = (settings.asks.clone(), settings.timeout);
+    Box::pin(async move {
+        let asked = {
+            let ask = catching(ask(&asks, &member));
+            timeout(limit, ask).await
+        };
+        let result = match asked {
+            Ok(result) => result,
+            Err(_) => Err(match &asks {
+                Asks::Http(probe) => probe.timed_out(member.endpoint().address(), limit),
+                Asks::Custom(_) => {
+                    Failure::new(Reason::Timeout, format!("the probe took longer than {limit:?}"))
+                }
+            }),
+        };
+        (member, result)
+    })
+}
+
+async fn ask(asks: &Asks, member: &Member) -> Result<(), Failure> {
+    match asks {
+        Asks::Http(probe) => {
+            let endpoint = member.endpoint();
+            let request = probe.request(endpoint.address());
+            // The answer's body is dropped unread, and with it the connection.
+            let answer = endpoint.probe(request, probe.port).await;
+            let status = answer.as_ref().map(http::Response::status);
+            probe.judge(endpoint.address(), status)
+        }
+        Asks::Custom(probe) => probe.check(member).await.map_err(failure),
+    }
+}
+
+fn failure(error: BoxError) -> Failure {
+    match error.downcast::<Failure>() {
+        Ok(failure) => *failure,
+        Err(error) => Failure::new(Reason::FailedHealthChecks, error.to_string()),
+    }
+}
+
+/// A panic of a probe is a failed check.
+async fn catching(asking: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let mut asking = std::pin::pin!(asking);
+    poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(cx))).unwrap_or_else(|panic| {
+            let text = format!("the probe panicked: {}", panic_text(&*panic));
+            Poll::Ready(Err(Failure::new(Reason::InternalError, text)))
+        })
+    })
+    .await
+}

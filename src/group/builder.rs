@@ -1,0 +1,206 @@
+//! Settings of a target group, checked as a whole.
+
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, atomic::AtomicU64},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+
+use super::{Group, HealthCheck, Settings, TargetGroup, roster::Roster};
+use crate::{
+    algorithm::{Algorithm, RoundRobin},
+    clock::Clock,
+    endpoint::Transport,
+    id::GroupName,
+    rng::Rng,
+    stickiness::Stickiness,
+};
+
+/// Makes a [`TargetGroup`].
+///
+/// # Defaults
+///
+/// | setting | default | why |
+/// |---|---|---|
+/// | `algorithm` | [`RoundRobin`] | ALB's |
+/// | `health_check` | none: every target counts as healthy | |
+/// | `stickiness` | none | |
+/// | `transport` | [`Transport::default`] | |
+/// | `deregistration_delay` | 300 s | ALB's |
+/// | `in_flight_max` | none | |
+/// | `seed` | none: the first turn is 0, the random numbers differ from process to process | |
+/// | `clock` | the system's | |
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use pointsman::{HealthCheck, TargetGroup, algorithm::LeastOutstandingRequests};
+///
+/// let api = TargetGroup::builder("api")
+///     .algorithm(LeastOutstandingRequests::default())
+///     .health_check(HealthCheck::http("/health"))
+///     .deregistration_delay(Duration::from_secs(30))
+///     .in_flight_max(100)
+///     .build()?;
+/// # drop(api);
+/// // Everything that is wrong is said at once.
+/// let check = HealthCheck::http("health").interval(Duration::ZERO);
+/// let errors = TargetGroup::builder("").health_check(check).build().unwrap_err();
+/// assert_eq!(errors.iter().count(), 3);
+/// # Ok::<_, pointsman::group::InvalidGroup>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct TargetGroupBuilder {
+    name: GroupName,
+    algorithm: Arc<dyn Algorithm>,
+    stickiness: Option<Arc<dyn Stickiness>>,
+    health_check: Option<HealthCheck>,
+    transport: Transport,
+    deregistration_delay: Duration,
+    in_flight_max: Option<u32>,
+    seed: Option<u64>,
+    clock: Clock,
+}
+
+/// Why a group cannot be built: everything that is wrong, one sentence each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidGroup {
+    name: GroupName,
+    errors: Vec<String>,
+}
+
+impl InvalidGroup {
+    /// Returns each error.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.errors.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for InvalidGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "target group {:?} cannot be built", self.name)?;
+        self.errors.iter().try_for_each(|error| write!(f, "\n- {error}"))
+    }
+}
+
+impl std::error::Error for InvalidGroup {}
+
+impl TargetGroupBuilder {
+    pub(super) fn new(name: GroupName) -> Self {
+        Self {
+            name,
+            algorithm: Arc::new(RoundRobin::default()),
+            stickiness: None,
+            health_check: None,
+            transport: Transport::default(),
+            deregistration_delay: Duration::from_secs(300),
+            in_flight_max: None,
+            seed: None,
+            clock: Clock::system(),
+        }
+    }
+
+    /// Sets how a target is chosen.
+    pub fn algorithm(mut self, algorithm: impl Algorithm + 'static) -> Self {
+        self.algorithm = Arc::new(algorithm);
+        self
+    }
+
+    /// Sets how sessions are kept.
+    pub fn stickiness(mut self, stickiness: impl Stickiness + 'static) -> Self {
+        self.stickiness = Some(Arc::new(stickiness));
+        self
+    }
+
+    /// Sets how the targets are checked.
+    pub fn health_check(mut self, check: HealthCheck) -> Self {
+        self.health_check = Some(check);
+        self
+    }
+
+    /// Sets how the targets are reached.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Sets how long what is in flight may go on after a target is deregistered; 0 cuts it at once.
+    pub fn deregistration_delay(mut self, delay: Duration) -> Self {
+        self.deregistration_delay = delay;
+        self
+    }
+
+    /// Sets how many requests each target may have in flight, 1 or more. When all have so many, the
+    /// answer is 503 at once; there is no queue.
+    pub fn in_flight_max(mut self, max: u32) -> Self {
+        self.in_flight_max = Some(max);
+        self
+    }
+
+    /// Sets where the turns and the random numbers start, so that many balancers do not march in
+    /// step, or that a test gives the same answers every time.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sets what tells the time for sessions.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes the group, with no target in it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong at once: an empty name, settings out of their range.
+    pub fn build(self) -> Result<TargetGroup, InvalidGroup> {
+        let mut errors = Vec::new();
+        if self.name.is_empty() {
+            errors.push("name \"\": expected at least one character".to_owned());
+        }
+        if self.in_flight_max == Some(0) {
+            errors.push("in_flight_max 0: expected 1 or more".to_owned());
+        }
+        let check = self.health_check.map(|check| check.checked()).transpose();
+        let check = check.unwrap_or_else(|wrong| {
+            errors.extend(wrong.into_iter().map(|error| format!("health check: {error}")));
+            None
+        });
+        for (name, timeout) in self.transport.timeouts() {
+            if timeout.is_zero() {
+                errors.push(format!("transport: {name} 0s: expected more"));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(InvalidGroup { name: self.name, errors });
+        }
+        Ok(TargetGroup(Arc::new(Group {
+            name: self.name,
+            roster: ArcSwap::from_pointee(Roster::empty(&*self.algorithm)),
+            settings: Settings {
+                algorithm: self.algorithm,
+                stickiness: self.stickiness,
+                check,
+                transport: self.transport,
+                deregistration_delay: self.deregistration_delay,
+                in_flight_max: self.in_flight_max.and_then(NonZeroU32::new),
+                clock: self.clock,
+            },
+            desired: Mutex::default(),
+            turn: AtomicU64::new(self.seed.unwrap_or(0)),
+            rng: self.seed.map_or_else(Rng::from_entropy, Rng::seeded),
+            uses: super::Uses::default(),
+            listeners: super::Listeners::default(),
+            published: watch::Sender::new(0),
+            bell: Arc::new(Notify::new()),
+        })))
+    }
+}

@@ -1,0 +1,422 @@
+//! Target groups: who is registered, how they are treated, and which of them gets a request.
+//!
+//! A group publishes whole snapshots ([`roster`]); a request loads one and decides on it
+//! ([`assign`]). Checking is `check/`'s affair, which reports through [`TargetGroup::rebuild`].
+
+mod assign;
+mod builder;
+mod events;
+mod explain;
+mod health_check;
+mod roster;
+mod status;
+mod uses;
+
+use std::{
+    fmt,
+    num::NonZeroU32,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicU64},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+pub use self::{
+    assign::{Assignment, Why},
+    builder::{InvalidGroup, TargetGroupBuilder},
+    events::{HealthChange, HealthChanges},
+    explain::TargetExplanation,
+    health_check::HealthCheck,
+    status::{GroupStatus, TargetStatus},
+};
+use self::{
+    assign::{Counters, Wanted},
+    events::Listeners,
+    roster::{Entry, Roster},
+};
+pub(crate) use self::{health_check::CheckSettings, uses::Uses};
+use crate::{
+    algorithm::Algorithm,
+    clock::Clock,
+    endpoint::{Endpoint, Transport, panic_text},
+    error::{Error, Kind},
+    head::Head,
+    health::{Health, Reason, State, Verdict},
+    id::{GroupName, TargetId},
+    rng::Rng,
+    stickiness::{Session, Stickiness},
+    target::{Member, Target},
+};
+
+/// A named set of targets and how they are treated. A clone is a handle to the same group.
+///
+/// # Examples
+///
+/// ```
+/// use pointsman::{Target, TargetGroup};
+///
+/// let web = TargetGroup::builder("web").build().unwrap();
+/// web.register(Target::new("127.0.0.1:3001".parse().unwrap()));
+/// web.register(Target::host("app:3000").unwrap().weight(2).unwrap());
+/// assert_eq!(web.status().healthy(), 2);
+/// assert!(web.deregister("app:3000"));
+/// ```
+#[derive(Clone)]
+pub struct TargetGroup(Arc<Group>);
+
+/// A handle that does not keep the group.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakGroup(Weak<Group>);
+
+impl WeakGroup {
+    pub(crate) fn upgrade(&self) -> Option<TargetGroup> {
+        self.0.upgrade().map(TargetGroup)
+    }
+}
+
+struct Group {
+    name: GroupName,
+    settings: Settings,
+    /// What readers see.
+    roster: ArcSwap<Roster>,
+    /// What the one writer at a time changes; a roster is built of it outside the lock.
+    desired: Mutex<Desired>,
+    turn: AtomicU64,
+    rng: Rng,
+    uses: Uses,
+    listeners: Listeners,
+    /// The generation published last, for those who wait for a change.
+    published: watch::Sender<u64>,
+    /// Rings when the checking task should look.
+    bell: Arc<Notify>,
+}
+
+struct Settings {
+    algorithm: Arc<dyn Algorithm>,
+    stickiness: Option<Arc<dyn Stickiness>>,
+    check: Option<CheckSettings>,
+    transport: Transport,
+    deregistration_delay: Duration,
+    in_flight_max: Option<NonZeroU32>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Desired {
+    generation: u64,
+    entries: Vec<Entry>,
+}
+
+impl TargetGroup {
+    /// Starts a group of this name.
+    pub fn builder(name: impl Into<GroupName>) -> TargetGroupBuilder {
+        TargetGroupBuilder::new(name.into())
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &GroupName {
+        &self.0.name
+    }
+
+    /// Tells whether this is a handle to the same group.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Registers a target; it may be picked at once, or after its first successful check.
+    ///
+    /// A target of the same id is changed: its weight in place; another address is another target
+    /// that takes its counts over. One that is draining is revived with its counts.
+    pub fn register(&self, target: Target) {
+        self.change(|desired, settings| desired.register(&target, settings));
+    }
+
+    /// Deregisters a target: no new request, and what is in flight ends by the deregistration
+    /// delay. Returns false if none of this id is registered.
+    pub fn deregister(&self, id: &str) -> bool {
+        self.change(|desired, settings| desired.deregister(|target| *target == *id, settings) > 0)
+    }
+
+    /// Registers these targets and deregisters all others, in one step.
+    pub fn set_targets(&self, targets: impl IntoIterator<Item = Target>) {
+        let targets = targets.into_iter().collect::<Vec<_>>();
+        let ids = targets.iter().map(Target::id).collect::<std::collections::HashSet<_>>();
+        self.change(|desired, settings| {
+            desired.deregister(|target| !ids.contains(target), settings);
+            for target in &targets {
+                desired.register(target, settings);
+            }
+        });
+    }
+
+    /// Picks a target for a request and begins the exchange.
+    ///
+    /// `prefer` gets it if it may be picked; those in `tried` do not.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NoTarget`], [`Kind::Saturated`], or [`Kind::Panicked`] if the algorithm did; each with
+    /// the group's name.
+    pub fn assign(
+        &self,
+        head: &Head<'_>,
+        prefer: Option<&TargetId>,
+        tried: &[TargetId],
+    ) -> Result<Assignment, Error> {
+        let Group { roster, turn, rng, settings, .. } = &*self.0;
+        let wanted = Wanted { head, prefer, tried, in_flight_max: settings.in_flight_max };
+        assign::assign(&roster.load(), wanted, &Counters { turn, rng })
+            .map_err(|error| error.with_group(self.name().clone()))
+    }
+
+    /// Says which target a request would get now, and why; nothing is sent and nothing changes.
+    pub fn explain(&self, head: &Head<'_>) -> TargetExplanation {
+        let Group { turn, rng, settings, .. } = &*self.0;
+        let roster = self.0.roster.load();
+        let session = self.recall(head);
+        let prefer = session.as_ref().ok().and_then(|s| s.as_ref()?.target().cloned());
+        let kept = settings.stickiness.is_some().then(|| prefer.clone());
+        let turn = AtomicU64::new(turn.load(std::sync::atomic::Ordering::Relaxed));
+        let counters = Counters { turn: &turn, rng: &rng.copy() };
+        let (prefer, in_flight_max) = (prefer.as_ref(), settings.in_flight_max);
+        let wanted = Wanted { head, prefer, tried: &[], in_flight_max };
+        let pick = session.and_then(|_| assign::decide(&roster, wanted, &counters));
+        let target = |place: usize| roster.members().get(place).map(|m| m.member.id().clone());
+        let pick = pick
+            .and_then(|(place, why)| Ok((target(place).ok_or(Kind::NoTarget)?, why)))
+            .map_err(|error| error.with_group(self.name().clone()));
+        TargetExplanation {
+            group: self.name().clone(),
+            algorithm: settings.algorithm.name(),
+            session: kept,
+            pick,
+            status: self.status_of(&roster),
+        }
+    }
+
+    /// Returns what the group looks like now.
+    pub fn status(&self) -> GroupStatus {
+        self.status_of(&self.0.roster.load())
+    }
+
+    fn status_of(&self, roster: &Roster) -> GroupStatus {
+        let unused = self.0.settings.check.is_some() && !self.0.uses.any();
+        let now = Instant::now();
+        let status = |entry: &Entry| {
+            let member = &entry.member;
+            let verdict = match entry.draining {
+                Some(_) => Verdict::of(State::Draining, Reason::DeregistrationInProgress),
+                None if unused => Verdict::of(State::Unused, Reason::NotInUse),
+                None => member.health().verdict(),
+            };
+            TargetStatus {
+                target: member.id().clone(),
+                address: member.endpoint().address().to_string(),
+                state: verdict.state,
+                reason: verdict.reason,
+                description: verdict.description,
+                weight: entry.weight.get(),
+                in_flight: member.load().in_flight(),
+                answered: member.load().answered(),
+                failed: member.load().failed(),
+                connections_idle: member.endpoint().connections_idle(),
+            }
+        };
+        let targets =
+            roster.entries.iter().filter(|entry| !entry.is_over(now)).map(status).collect();
+        GroupStatus { group: self.name().clone(), fail_open: roster.fail_open, targets }
+    }
+
+    /// Returns the changes of health from now on.
+    pub fn changes(&self) -> HealthChanges {
+        self.0.listeners.subscribe()
+    }
+
+    /// Reads which target the client had; `None` if the group keeps no sessions.
+    pub(crate) fn recall(&self, head: &Head<'_>) -> Result<Option<Session>, Error> {
+        let Some(stickiness) = &self.0.settings.stickiness else { return Ok(None) };
+        let now = self.0.settings.clock.now();
+        catch_unwind(AssertUnwindSafe(|| stickiness.recall(self.name(), head, now)))
+            .map(Some)
+            .map_err(|panic| self.stickiness_panicked(&*panic))
+    }
+
+    /// Writes into a response which target the client has.
+    pub(crate) fn remember(
+        &self,
+        session: &Session,
+        target: &TargetId,
+        headers: &mut http::HeaderMap,
+    ) -> Result<(), Error> {
+        let Some(stickiness) = &self.0.settings.stickiness else { return Ok(()) };
+        let now = self.0.settings.clock.now();
+        let write = || stickiness.remember(self.name(), session, target, headers, now);
+        catch_unwind(AssertUnwindSafe(write)).map_err(|panic| self.stickiness_panicked(&*panic))
+    }
+
+    fn stickiness_panicked(&self, panic: &(dyn std::any::Any + Send)) -> Error {
+        let text = format!("the stickiness panicked: {}", panic_text(panic));
+        Error::new(Kind::Panicked, text).with_group(self.name().clone())
+    }
+
+    pub(crate) fn check_settings(&self) -> Option<&CheckSettings> {
+        self.0.settings.check.as_ref()
+    }
+
+    pub(crate) fn uses(&self) -> &Uses {
+        &self.0.uses
+    }
+
+    pub(crate) fn bell(&self) -> &Arc<Notify> {
+        &self.0.bell
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakGroup {
+        WeakGroup(Arc::downgrade(&self.0))
+    }
+
+    /// Returns who is to be checked: all but those that are draining.
+    pub(crate) fn checked_members(&self) -> Vec<Arc<Member>> {
+        let roster = self.0.roster.load();
+        let registered = roster.entries.iter().filter(|entry| entry.draining.is_none());
+        registered.map(|entry| Arc::clone(&entry.member)).collect()
+    }
+
+    pub(crate) fn published(&self) -> watch::Receiver<u64> {
+        self.0.published.subscribe()
+    }
+
+    pub(crate) fn tell(&self, change: &HealthChange) {
+        self.0.listeners.send(change);
+    }
+
+    /// Publishes a snapshot that heeds changes of health.
+    pub(crate) fn rebuild(&self) {
+        self.change(|_, _| ());
+    }
+
+    /// Changes who is registered, and publishes the change before it returns.
+    fn change<T>(&self, change: impl FnOnce(&mut Desired, &Settings) -> T) -> T {
+        let (result, generation) = {
+            let mut desired = self.0.desired.lock().unwrap_or_else(PoisonError::into_inner);
+            desired.expire();
+            let result = change(&mut desired, &self.0.settings);
+            desired.generation += 1;
+            (result, desired.generation)
+        };
+        self.publish(generation);
+        self.0.bell.notify_one();
+        result
+    }
+
+    /// Builds outside the lock, since an algorithm of the user's may take its time, and publishes
+    /// by generation; returns once `generation` or a later one is out.
+    fn publish(&self, generation: u64) {
+        let lock = || self.0.desired.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let old = self.0.roster.load_full();
+            if old.generation >= generation {
+                return;
+            }
+            let (latest, entries) = {
+                let desired = lock();
+                (desired.generation, desired.entries.clone())
+            };
+            let new =
+                Arc::new(Roster::build(latest, entries, &*self.0.settings.algorithm, Some(&old)));
+            let _one_at_a_time = lock();
+            let old = self.0.roster.load_full();
+            if old.generation < latest {
+                self.warn_of_fail_open(&old, &new);
+                self.0.roster.store(new);
+                self.0.published.send_replace(latest);
+            }
+        }
+    }
+
+    fn warn_of_fail_open(&self, old: &Roster, new: &Roster) {
+        let group = self.name();
+        match (old.fail_open, new.fail_open) {
+            // A group that was just filled and waits for its first checks is not a failure.
+            (false, true) if new.entries.iter().any(|entry| !entry.is_new()) => {
+                tracing::warn!(%group, "no target is healthy: all that are registered get traffic");
+            }
+            (true, false) if old.entries.iter().any(|entry| !entry.is_new()) => {
+                tracing::warn!(%group, "a target is healthy again, or none is registered: health is heeded");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Desired {
+    /// Forgets those whose deregistration delay is over.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        self.entries.retain(|entry| !entry.is_over(now));
+    }
+
+    fn register(&mut self, target: &Target, settings: &Settings) {
+        let health = || {
+            Arc::new(if settings.check.is_some() { Health::initial() } else { Health::unchecked() })
+        };
+        let member = |load| {
+            let endpoint = Endpoint::new(
+                target.address().clone(),
+                settings.transport.clone(),
+                Arc::clone(&load),
+            );
+            Arc::new(Member::new(target.id().clone(), load, health(), Arc::new(endpoint)))
+        };
+        let weight = target.weight_of();
+        match self.entries.iter_mut().find(|entry| entry.member.id() == target.id()) {
+            Some(entry) => {
+                entry.weight = weight;
+                if entry.draining.take().is_some() {
+                    entry.member.load().revive();
+                }
+                if entry.member.endpoint().address() != target.address() {
+                    entry.member = member(Arc::clone(entry.member.load()));
+                }
+            }
+            None => {
+                self.entries.push(Entry { member: member(Arc::default()), weight, draining: None })
+            }
+        }
+    }
+
+    /// Deregisters those that are chosen; returns how many were.
+    fn deregister(&mut self, chosen: impl Fn(&TargetId) -> bool, settings: &Settings) -> usize {
+        let deadline = Instant::now() + settings.deregistration_delay;
+        let registered = self.entries.iter_mut().filter(|entry| entry.draining.is_none());
+        let mut count = 0;
+        for entry in registered.filter(|entry| chosen(entry.member.id())) {
+            count += 1;
+            entry.draining = Some(deadline);
+            entry.member.load().drain_until(deadline);
+            entry.member.endpoint().drain();
+        }
+        count
+    }
+}
+
+impl Entry {
+    fn is_over(&self, now: Instant) -> bool {
+        self.draining.is_some_and(|deadline| deadline <= now)
+    }
+
+    fn is_new(&self) -> bool {
+        self.member.health().state() == State::Initial
+    }
+}
+
+impl fmt::Debug for TargetGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TargetGroup").field(self.name()).finish()
+    }
+}

@@ -1,0 +1,132 @@
+//! The immutable snapshot of a group: its members, which may be picked, and the prepared picker.
+//!
+//! A request loads it once. Who changes it, and when, is `mod.rs`'s affair.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU16,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    algorithm::{Algorithm, Picker, RoundRobin, Weighted},
+    endpoint::panic_text,
+    health::State,
+    id::TargetId,
+    target::Member,
+};
+
+/// A registered member and what lies beside it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) member: Arc<Member>,
+    pub(super) weight: NonZeroU16,
+    /// When the deregistration delay is over.
+    pub(super) draining: Option<Instant>,
+}
+
+/// What a picker was prepared for.
+#[derive(Clone)]
+struct Prepared {
+    members: Arc<[Weighted]>,
+    picker: Arc<dyn Picker>,
+}
+
+pub(super) struct Roster {
+    /// Counts the changes of the group; a later one is never replaced by an earlier.
+    pub(super) generation: u64,
+    /// In the order of registration, those that are draining among them.
+    pub(super) entries: Vec<Entry>,
+    /// Whether the members are picked from without regard to health, since none is healthy.
+    pub(super) fail_open: bool,
+    prepared: Prepared,
+    /// Places in `prepared` by id, of those that may be picked.
+    places: HashMap<TargetId, usize>,
+    /// Whether `prepared` is an older one, some of whose members may not be picked any more.
+    outdated: bool,
+}
+
+impl Roster {
+    pub(super) fn empty(algorithm: &dyn Algorithm) -> Self {
+        Self::build(0, Vec::new(), algorithm, None)
+    }
+
+    /// Builds a snapshot. If the algorithm panics, the old picker serves what is left of its
+    /// members, and if nothing is left, a plain round robin.
+    pub(super) fn build(
+        generation: u64,
+        entries: Vec<Entry>,
+        algorithm: &dyn Algorithm,
+        old: Option<&Self>,
+    ) -> Self {
+        let registered = || entries.iter().filter(|entry| entry.draining.is_none());
+        let healthy = |entry: &&Entry| entry.member.health().state() == State::Healthy;
+        let weighted = |entry: &Entry| Weighted::new(Arc::clone(&entry.member), entry.weight);
+        let mut members: Arc<[Weighted]> = registered().filter(healthy).map(weighted).collect();
+        let fail_open = members.is_empty() && registered().next().is_some();
+        if fail_open {
+            members = registered().map(weighted).collect();
+        }
+        let mut places = places(&members);
+        let picker = catch_unwind(AssertUnwindSafe(|| algorithm.prepare(&members)));
+        let (prepared, outdated) = match picker {
+            Ok(picker) => (Prepared { members, picker: picker.into() }, false),
+            Err(panic) => {
+                tracing::error!(
+                    algorithm = algorithm.name(),
+                    panic = panic_text(&*panic),
+                    "the algorithm panicked while it prepared; what it prepared before serves on"
+                );
+                let left = old.map(|old| {
+                    let mut left = self::places(&old.prepared.members);
+                    left.retain(|id, _| places.contains_key(id));
+                    (old.prepared.clone(), left)
+                });
+                match left.filter(|(_, left)| !left.is_empty()) {
+                    Some((prepared, left)) => {
+                        places = left;
+                        (prepared, true)
+                    }
+                    None => {
+                        let picker = RoundRobin::new().prepare(&members).into();
+                        (Prepared { members, picker }, false)
+                    }
+                }
+            }
+        };
+        Self { generation, entries, fail_open, prepared, places, outdated }
+    }
+
+    /// Returns those the picker was prepared for.
+    pub(super) fn members(&self) -> &[Weighted] {
+        &self.prepared.members
+    }
+
+    pub(super) fn picker(&self) -> &dyn Picker {
+        &*self.prepared.picker
+    }
+
+    /// Returns the place of a member that may be picked.
+    pub(super) fn place(&self, id: &TargetId) -> Option<usize> {
+        self.places.get(id).copied()
+    }
+
+    /// Tells whether the member at a place may still be picked.
+    pub(super) fn is_pickable(&self, place: usize) -> bool {
+        let members = self.members();
+        !self.outdated
+            || members.get(place).is_some_and(|m| self.places.contains_key(m.member.id()))
+    }
+
+    /// Tells whether any member may be picked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+}
+
+fn places(members: &[Weighted]) -> HashMap<TargetId, usize> {
+    members.iter().enumerate().map(|(place, m)| (m.member.id().clone(), place)).collect()
+}
