@@ -1,0 +1,263 @@
+//! The header work of a proxy: what belongs to one connection goes, what tells about the client
+//! comes.
+//!
+//! What depends on the target, of which there may be several, is `forward.rs`'s.
+
+use std::{fmt::Write, net::IpAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
+
+use crate::{body::Body, head::Peer};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that belong to one connection (RFC 9110 §7.6.1). Transfer-Encoding is among them since
+/// each side frames its own messages.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::TE,
+    header::UPGRADE,
+    HTTP2_SETTINGS,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// Fields that naming them in Connection does not remove: without them a message would mean
+/// something else to the target than to us, or would not say who the client is.
+fn survives_connection(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 5] = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::COOKIE,
+        header::AUTHORIZATION,
+        header::SET_COOKIE,
+    ];
+    NAMES.contains(name) || name.as_str().starts_with("x-forwarded-")
+}
+
+/// Makes a client's request one that may go to any target. Called once a request, so that a second
+/// attempt does not append twice.
+///
+/// Without a peer nobody vouches for X-Forwarded-*: what came under these names is dropped.
+pub fn toward_targets(request: &mut Request<Body>, peer: Option<&Peer>) {
+    let trailers = wants_trailers(request.headers());
+    host_of_authority(request);
+    let headers = request.headers_mut();
+    strip_hop_by_hop(headers);
+    // The body is read at once, which makes the server send 100 Continue itself.
+    headers.remove(header::EXPECT);
+    if trailers {
+        // We pass trailers on, so we may say so ourselves (RFC 9110 §10.1.4).
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    join_cookies(headers);
+    match peer {
+        Some(peer) if peer.is_forwarded() => {}
+        Some(peer) => set_forwarded(headers, peer),
+        None => {
+            headers.remove(X_FORWARDED_FOR);
+            headers.remove(X_FORWARDED_PROTO);
+            headers.remove(X_FORWARDED_PORT);
+        }
+    }
+}
+
+/// Makes a target's answer one that may go to the client.
+pub fn toward_client(response: &mut Response<Body>) {
+    strip_hop_by_hop(response.headers_mut());
+    // The version of the target's answer says nothing about the client's connection.
+    *response.version_mut() = Version::default();
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
+    let mut named = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let names = value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii);
+        let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
+        named.extend(names.filter(|name| !survives_connection(name)));
+    }
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| {
+        let mut codings = value.as_bytes().split(|&b| b == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// An authority in the request target replaces the Host field (RFC 9112 §3.2.2).
+fn host_of_authority(request: &mut Request<Body>) {
+    let Some(authority) = request.uri().authority() else { return };
+    let host = authority.as_str();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    if let Ok(host) = HeaderValue::from_str(host) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+/// HTTP/2 may send a cookie in pieces; HTTP/1.1 has one field (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let all = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    if let Ok(joined) = HeaderValue::from_bytes(&all.collect::<Vec<_>>().join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Appends the client's address and overwrites protocol and port, as ALB does.
+fn set_forwarded(headers: &mut HeaderMap, peer: &Peer) {
+    let mut before = headers.get_all(X_FORWARDED_FOR).iter().peekable();
+    let value = if before.peek().is_none() {
+        of_ip(peer.ip())
+    } else {
+        let mut all = before.map(HeaderValue::as_bytes).collect::<Vec<_>>();
+        let ip = of_ip(peer.ip());
+        all.push(ip.as_bytes());
+        HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or(ip)
+    };
+    headers.insert(X_FORWARDED_FOR, value);
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(peer.protocol()));
+    match peer.local_addr() {
+        Some(local) => _ = headers.insert(X_FORWARDED_PORT, HeaderValue::from(local.port())),
+        None => _ = headers.remove(X_FORWARDED_PORT),
+    }
+}
+
+/// An address is at most 45 characters, all of which a field may have.
+fn of_ip(ip: IpAddr) -> HeaderValue {
+    let mut text = String::with_capacity(45);
+    _ = write!(text, "{ip}");
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(fields: &[(&str, &str)], peer: Option<Peer>) -> Vec<(String, String)> {
+        let mut request = Request::new(Body::default());
+        for (name, value) in fields {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+        }
+        toward_targets(&mut request, peer.as_ref());
+        let fields = request.headers().iter();
+        let mut fields = fields
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect::<Vec<_>>();
+        fields.sort();
+        fields
+    }
+
+    fn check(fields: &[(&str, &str)], peer: Option<Peer>, expected: &[(&str, &str)]) {
+        let expected =
+            expected.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+        assert_eq!(sent(fields, peer), expected, "{fields:?}");
+    }
+
+    fn peer() -> Option<Peer> {
+        let local = "10.0.0.1:8443".parse().unwrap();
+        Some(Peer::new("192.0.2.1:5000".parse().unwrap()).local(local).https(true))
+    }
+
+    #[test]
+    fn fields_of_the_connection_are_dropped() {
+        check(
+            &[
+                ("connection", "close, X-Mine"),
+                ("connection", "host, cookie, x-forwarded-for"),
+                ("x-mine", "1"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-connection", "keep-alive"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "h2c"),
+                ("http2-settings", "x"),
+                ("te", "gzip"),
+                ("expect", "100-continue"),
+                ("host", "a.com"),
+                ("cookie", "a=1"),
+                ("x-kept", "1"),
+            ],
+            None,
+            &[("cookie", "a=1"), ("host", "a.com"), ("x-kept", "1")],
+        );
+    }
+
+    #[test]
+    fn who_takes_trailers_gets_them() {
+        check(&[("te", "gzip, Trailers")], None, &[("connection", "te"), ("te", "trailers")]);
+    }
+
+    #[test]
+    fn vector_26_the_client_is_appended_to_x_forwarded_for() {
+        check(
+            &[
+                ("x-forwarded-for", "198.51.100.1"),
+                ("x-forwarded-for", "198.51.100.2, 198.51.100.3"),
+                ("x-forwarded-proto", "gopher"),
+                ("x-forwarded-port", "1"),
+            ],
+            peer(),
+            &[
+                ("x-forwarded-for", "198.51.100.1, 198.51.100.2, 198.51.100.3, 192.0.2.1"),
+                ("x-forwarded-port", "8443"),
+                ("x-forwarded-proto", "https"),
+            ],
+        );
+        check(
+            &[],
+            Some(Peer::new("[::ffff:192.0.2.1]:1".parse().unwrap())),
+            &[("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "http")],
+        );
+        check(
+            &[],
+            Some(Peer::new("[2001:db8::1]:1".parse().unwrap())),
+            &[("x-forwarded-for", "2001:db8::1"), ("x-forwarded-proto", "http")],
+        );
+    }
+
+    #[test]
+    fn without_a_peer_nobody_vouches_for_the_client() {
+        let forged =
+            [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "1")];
+        check(&forged, None, &[]);
+    }
+
+    #[test]
+    fn a_balancer_behind_a_balancer_appends_nothing() {
+        let mut peer = peer().unwrap();
+        peer.mark_forwarded();
+        check(&[("x-forwarded-for", "a")], Some(peer), &[("x-forwarded-for", "a")]);
+    }
+
+    #[test]
+    fn pieces_of_a_cookie_are_joined() {
+        check(&[("cookie", "a=1"), ("cookie", "b=2")], None, &[("cookie", "a=1; b=2")]);
+    }
+
+    #[test]
+    fn the_authority_of_the_target_is_the_host() {
+        let mut request = Request::get("http://user@a.com:81/x").body(Body::default()).unwrap();
+        request.headers_mut().insert("host", HeaderValue::from_static("b.com"));
+        toward_targets(&mut request, None);
+        assert_eq!(request.headers()["host"], "a.com:81");
+    }
+}

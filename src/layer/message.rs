@@ -1,0 +1,216 @@
+//! The messages between the floors: what a request is once its group, and then its target, is known.
+
+use std::sync::Arc;
+
+use http::Request;
+
+use crate::{
+    body::Body,
+    group::TargetGroup,
+    head::{Head, Peer},
+    id::{GroupName, RuleId, TargetId},
+    lease::Lease,
+    target::Member,
+};
+
+/// A request whose group is known.
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use pointsman::{Body, TargetGroup, id::RuleId, layer::Routed};
+///
+/// let web = TargetGroup::builder("web").build().unwrap();
+/// let routed = Routed::new(Request::new(Body::default()), RuleId::Default, web);
+/// assert_eq!(routed.group().name(), "web");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Routed {
+    request: Request<Body>,
+    route: Route,
+}
+
+/// All of a [`Routed`] but its request, which another attempt needs again.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) peer: Option<Peer>,
+    pub(super) rule: RuleId,
+    pub(super) group: TargetGroup,
+    pub(super) prefer: Option<TargetId>,
+    pub(super) tried: Vec<TargetId>,
+}
+
+impl Routed {
+    /// Routes a request to a group by a rule.
+    pub fn new(request: Request<Body>, rule: RuleId, group: TargetGroup) -> Self {
+        let route = Route { peer: None, rule, group, prefer: None, tried: Vec::new() };
+        Self { request, route }
+    }
+
+    /// Says who the client is.
+    #[must_use]
+    pub fn with_peer(mut self, peer: Option<Peer>) -> Self {
+        self.route.peer = peer;
+        self
+    }
+
+    /// Says which target the client had.
+    #[must_use]
+    pub fn with_prefer(mut self, target: Option<TargetId>) -> Self {
+        self.route.prefer = target;
+        self
+    }
+
+    /// Says which targets were tried.
+    #[must_use]
+    pub fn with_tried(mut self, tried: Vec<TargetId>) -> Self {
+        self.route.tried = tried;
+        self
+    }
+
+    /// Returns the request.
+    pub fn request(&self) -> &Request<Body> {
+        &self.request
+    }
+
+    /// Returns the request, to be changed.
+    pub fn request_mut(&mut self) -> &mut Request<Body> {
+        &mut self.request
+    }
+
+    /// Returns the head of the request.
+    pub fn head(&self) -> Head<'_> {
+        Head::of(&self.request, self.route.peer.as_ref())
+    }
+
+    /// Returns who the client is.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.route.peer.as_ref()
+    }
+
+    /// Returns the rule that matched.
+    pub fn rule(&self) -> RuleId {
+        self.route.rule
+    }
+
+    /// Returns the group that was chosen.
+    pub fn group(&self) -> &TargetGroup {
+        &self.route.group
+    }
+
+    /// Returns the target the client had.
+    pub fn prefer(&self) -> Option<&TargetId> {
+        self.route.prefer.as_ref()
+    }
+
+    /// Returns the targets that were tried.
+    pub fn tried(&self) -> &[TargetId] {
+        &self.route.tried
+    }
+
+    pub(super) fn of(request: Request<Body>, route: Route) -> Self {
+        Self { request, route }
+    }
+
+    pub(super) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    pub(super) fn into_parts(self) -> (Request<Body>, Route) {
+        (self.request, self.route)
+    }
+}
+
+/// A request whose target is known; it counts as in flight until its lease is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use http::Request;
+/// use pointsman::{Body, Target, TargetGroup, head::Head, id::RuleId, layer::Assigned};
+///
+/// let web = TargetGroup::builder("web").build().unwrap();
+/// web.register(Target::new("127.0.0.1:3001".parse().unwrap()));
+/// let request = Request::new(Body::default());
+/// let assignment = web.assign(&Head::of(&request, None), None, &[]).unwrap();
+/// let member = Arc::clone(&assignment.member);
+/// let assigned =
+///     Assigned::new(request, RuleId::Default, web.name().clone(), member, assignment.lease);
+/// assert_eq!(assigned.member().id(), "127.0.0.1:3001");
+/// assert_eq!(web.status().in_flight(), 1);
+/// drop(assigned);
+/// assert_eq!(web.status().in_flight(), 0);
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Assigned {
+    pub(super) request: Request<Body>,
+    pub(super) rule: RuleId,
+    pub(super) group: GroupName,
+    pub(super) member: Arc<Member>,
+    pub(super) lease: Lease,
+    pub(super) fail_open: bool,
+}
+
+impl Assigned {
+    /// Assigns a request to a member of a group.
+    pub fn new(
+        request: Request<Body>,
+        rule: RuleId,
+        group: GroupName,
+        member: Arc<Member>,
+        lease: Lease,
+    ) -> Self {
+        Self { request, rule, group, member, lease, fail_open: false }
+    }
+
+    /// Says whether the member was picked without regard to health, since none was healthy.
+    #[must_use]
+    pub fn with_fail_open(mut self, fail_open: bool) -> Self {
+        self.fail_open = fail_open;
+        self
+    }
+
+    /// Returns the request.
+    pub fn request(&self) -> &Request<Body> {
+        &self.request
+    }
+
+    /// Returns the request, to be changed.
+    pub fn request_mut(&mut self) -> &mut Request<Body> {
+        &mut self.request
+    }
+
+    /// Returns the rule that matched.
+    pub fn rule(&self) -> RuleId {
+        self.rule
+    }
+
+    /// Returns the group's name.
+    pub fn group(&self) -> &GroupName {
+        &self.group
+    }
+
+    /// Returns the member that was picked.
+    pub fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    /// Returns the exchange.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Returns the exchange, to say what counts against the target.
+    pub fn lease_mut(&mut self) -> &mut Lease {
+        &mut self.lease
+    }
+
+    /// Tells whether the member was picked without regard to health.
+    pub fn is_fail_open(&self) -> bool {
+        self.fail_open
+    }
+}

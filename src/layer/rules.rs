@@ -1,0 +1,255 @@
+//! The floor that asks the rules: which group gets the request, or an answer at once.
+//!
+//! It also finds out who the client is, and keeps the groups of its table in use, so that they are
+//! checked. What a rule matches is `rule/`'s affair.
+
+use std::{
+    fmt,
+    future::{Ready, ready},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use futures_util::future::Either;
+use http::{Extensions, Request, Response};
+use tokio::time::Instant;
+use tower::{BoxError, Layer, Service};
+
+use super::{headers, message::Routed, served::Served, stage::Stage};
+use crate::{
+    body::Body,
+    check::Use,
+    endpoint::panic_text,
+    error::{Error, Kind},
+    group::TargetGroup,
+    head::{Head, Peer},
+    rule::{Action, RuleTable},
+};
+
+type FindPeer = dyn Fn(&Extensions) -> Option<Peer> + Send + Sync;
+
+/// Makes [`Rules`]. A clone shares the table, and is the handle to it.
+///
+/// # Examples
+///
+/// ```
+/// use http::{Request, Response};
+/// use pointsman::{Body, TargetGroup, error::Error, layer::{Routed, RulesLayer}, rule::RuleTable};
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let web = TargetGroup::builder("web").build().unwrap();
+/// let below = service_fn(|routed: Routed| async move {
+///     Ok::<_, Error>(Response::new(Body::from(routed.group().name().to_string())))
+/// });
+/// let rules = RulesLayer::new(RuleTable::forward_to(&web));
+/// let response = rules.layer(below).oneshot(Request::new(Body::default())).await.unwrap();
+/// assert_eq!(response.status(), 200);
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RulesLayer(Arc<Shared>);
+
+struct Shared {
+    installed: ArcSwap<Installed>,
+    find_peer: Box<FindPeer>,
+    started: Instant,
+    warned: AtomicBool,
+}
+
+/// A table and the use it makes of its groups.
+struct Installed {
+    table: RuleTable,
+    uses: Vec<Use>,
+    /// How often to look whether the checking tasks live; `None` if there is nothing to check.
+    look_every: Option<Duration>,
+    /// When they were looked after last, in ms since the layer was made, plus one.
+    looked_ms: AtomicU64,
+}
+
+impl RulesLayer {
+    /// Makes a layer of a table. Who the client is, is found as a [`Peer`] in the extensions.
+    pub fn new(table: RuleTable) -> Self {
+        Self::with_peer(table, |extensions| extensions.get().copied())
+    }
+
+    /// Makes a layer of a table and of a function that finds in a request's extensions who the
+    /// client is.
+    pub fn with_peer(
+        table: RuleTable,
+        find: impl Fn(&Extensions) -> Option<Peer> + Send + Sync + 'static,
+    ) -> Self {
+        let started = Instant::now();
+        Self(Arc::new(Shared {
+            installed: ArcSwap::from_pointee(Installed::new(table, started)),
+            find_peer: Box::new(find),
+            started,
+            warned: AtomicBool::new(false),
+        }))
+    }
+
+    /// Returns the table.
+    pub fn rules(&self) -> RuleTable {
+        self.0.installed.load().table.clone()
+    }
+
+    /// Swaps the table; requests that are under way go on by the old one.
+    pub fn set_rules(&self, table: RuleTable) {
+        self.0.installed.store(Arc::new(Installed::new(table, self.0.started)));
+    }
+
+    /// Finds who the client is.
+    pub(crate) fn find_peer(&self, extensions: &Extensions) -> Result<Option<Peer>, Error> {
+        catch_unwind(AssertUnwindSafe(|| (self.0.find_peer)(extensions))).map_err(|panic| {
+            let text = format!("the peer finder panicked: {}", panic_text(&*panic));
+            Error::new(Kind::Panicked, text)
+        })
+    }
+
+    fn warn_of_no_peer(&self) {
+        if !self.0.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "nobody tells who the client is, so X-Forwarded-* are dropped and source-ip \
+                 conditions cannot be decided: set LoadBalancer::builder().peer(...), call \
+                 for_peer(...) for each connection, or put a Peer into the request's extensions"
+            );
+        }
+    }
+}
+
+impl Installed {
+    fn new(table: RuleTable, started: Instant) -> Self {
+        let uses = table.groups().iter().cloned().map(Use::of).collect::<Vec<_>>();
+        let intervals = table.groups().iter().filter_map(TargetGroup::check_settings);
+        let look_every = intervals.map(|settings| settings.interval).min();
+        let installed = Self { table, uses, look_every, looked_ms: AtomicU64::new(0) };
+        if tokio::runtime::Handle::try_current().is_ok() {
+            installed.look_after(started);
+        }
+        installed
+    }
+
+    /// Sees to it that all groups of the table are checked; at most once an interval.
+    fn look_after(&self, started: Instant) {
+        let Some(every) = self.look_every else { return };
+        let now = Instant::now();
+        let ms = now.duration_since(started).as_millis() as u64 + 1;
+        let looked = self.looked_ms.load(Ordering::Relaxed);
+        if looked != 0 && ms < looked + every.as_millis() as u64 {
+            return;
+        }
+        let mine = self.looked_ms.compare_exchange(looked, ms, Ordering::Relaxed, Ordering::Relaxed);
+        if mine.is_ok() {
+            self.uses.iter().for_each(|group| group.ensure(now));
+        }
+    }
+}
+
+impl<S> Layer<S> for RulesLayer {
+    type Service = Rules<S>;
+
+    fn layer(&self, inner: S) -> Rules<S> {
+        Rules { layer: self.clone(), peer: None, inner }
+    }
+}
+
+/// Routes a request to a group, or answers it by a redirect or a fixed response.
+#[derive(Clone)]
+pub struct Rules<S> {
+    layer: RulesLayer,
+    peer: Option<Peer>,
+    inner: S,
+}
+
+impl<S> Rules<S> {
+    pub(crate) fn handle(&self) -> &RulesLayer {
+        &self.layer
+    }
+
+    /// Says who the client of all requests is.
+    pub(crate) fn set_peer(&mut self, peer: Peer) {
+        self.peer = Some(peer);
+    }
+
+    fn decide<B>(&self, request: Request<B>) -> Result<Decision, Error>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let peer = match self.peer {
+            None => self.layer.find_peer(request.extensions())?,
+            peer => peer,
+        };
+        if peer.is_none() {
+            self.layer.warn_of_no_peer();
+        }
+        let installed = self.layer.0.installed.load();
+        installed.look_after(self.layer.0.started);
+        let head = Head::of(&request, peer.as_ref());
+        let found = installed.table.first_match(&head)?;
+        let rule = found.rule();
+        let mut response = match found.action() {
+            Action::Forward(forward) => {
+                let group = installed.table.choose_group(forward).clone();
+                let mut request = request.map(Body::new);
+                headers::toward_targets(&mut request, peer.as_ref());
+                return Ok(Decision::Forward(Routed::new(request, rule, group).with_peer(peer)));
+            }
+            Action::Redirect(redirect) => {
+                redirect.response(&head).map_err(|error| error.with_rule(rule))?
+            }
+            Action::FixedResponse(fixed) => fixed.response(),
+        };
+        response.extensions_mut().insert(Served::by_rule(rule));
+        Ok(Decision::Answer(response))
+    }
+}
+
+enum Decision {
+    Forward(Routed),
+    Answer(Response<Body>),
+}
+
+impl<S, B> Service<Request<B>> for Rules<S>
+where
+    S: Stage<Routed>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Either<Ready<Result<Response<Body>, Error>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.decide(request) {
+            Ok(Decision::Forward(routed)) => Either::Right(self.inner.call(routed)),
+            Ok(Decision::Answer(response)) => Either::Left(ready(Ok(response))),
+            Err(error) => Either::Left(ready(Err(error))),
+        }
+    }
+}
+
+impl fmt::Debug for RulesLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RulesLayer").field("rules", &self.0.installed.load().table).finish()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Rules<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules").field("layer", &self.layer).field("inner", &self.inner).finish()
+    }
+}
