@@ -169,6 +169,7 @@ fn comments_docs_and_strings_do_not_count() {
 fn code_after_quotes_and_comments_still_counts() {
     let lines = [
         "const A: char = '\"';",
+        "const A: char = '\\\"';",
         "const B: &str = r##\"a\"# \"##;",
         "fn f<'a>(a: &'a str) {} /* \" */",
         "const C: &str = \"// \\\\\"; // \"",
@@ -336,6 +337,33 @@ fn a_name_a_folder_imports_counts_as_the_child_it_is_from() {
 }
 
 #[test]
+fn a_re_export_of_a_re_export_is_followed() {
+    check(
+        &[
+            ("src/lib.rs", "mod endpoint; pub use endpoint::B as Other;"),
+            ("src/endpoint/mod.rs", "mod a; mod b; pub use self::a::A; pub use self::b::B;"),
+            ("src/endpoint/a.rs", "use crate::Other;"),
+            ("src/endpoint/b.rs", "use super::A;"),
+        ],
+        &[
+            "src/endpoint/a.rs:1: `crate::Other`: a circle inside `endpoint`: a → b → a",
+            "src/endpoint/b.rs:1: `super::A`: a circle inside `endpoint`: b → a → b",
+        ],
+    );
+}
+
+#[test]
+fn what_a_folder_imports_from_another_crate_is_not_its_own() {
+    check(
+        &[
+            ("src/endpoint/mod.rs", "mod a; use self::a::A; use http::Uri;"),
+            ("src/endpoint/a.rs", "use super::Uri;"),
+        ],
+        &[],
+    );
+}
+
+#[test]
 fn children_may_share_what_a_mere_table_of_contents_defines() {
     let children = ("src/algorithm/round_robin.rs", "use super::{Algorithm, Pick};");
     check(
@@ -379,7 +407,10 @@ fn a_glob_hides_what_it_takes_from_above() {
 
 #[test]
 fn capturing_lifetimes_is_not_an_import() {
-    check(&[("src/id.rs", "fn f<'a>() -> impl Sized + use<'a> {}\nuse crate::rng::Rng;")], &[]);
+    check(
+        &[("src/id.rs", "fn f<'a>() -> impl Sized + use<'a> { crate::error::f() }")],
+        &["src/id.rs:1: `crate::error::f`: `error` stands above `id`"],
+    );
 }
 
 #[test]
