@@ -1,97 +1,29 @@
-//! One connection over HTTP/1.1: opened, driven by a task of its own, lent by the pool.
+//! The task of one connection.
 //!
-//! All that knows hyper's client stands here. The driver polls hyper, puts the connection back when
+//! It polls hyper, puts the connection back into the pool when
 //! hyper is ready for another request, and ends it when it was idle too long or its target's
 //! deregistration delay is over.
 
 use std::{
-    io,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll, Waker, ready},
+    sync::{Arc, Weak, atomic::AtomicU64},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{Request, Response};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     runtime,
     time::{Instant, Sleep, sleep},
 };
 
-use super::pool::{Idle, Pool};
-use crate::{
-    body::{Body, Fate},
-    lease::Load,
+use super::{
+    connection::{Counted, Idle, Seat},
+    pool::Pool,
 };
-
-/// What a driver and the request on its connection share.
-pub(super) struct Seat {
-    /// Bytes that came from the target, whatever they mean.
-    received: Arc<AtomicU64>,
-    fate: Arc<Fate>,
-    returned: Mutex<Returned>,
-}
-
-#[derive(Default)]
-struct Returned {
-    sender: Option<SendRequest<Body>>,
-    driver: Option<Waker>,
-}
-
-/// How sending failed.
-pub(super) enum Lost {
-    /// Nothing was written; the request is whole.
-    Unsent(Box<Request<Body>>),
-    /// Something may have been written.
-    Sent {
-        error: hyper::Error,
-        /// Whether anything came back.
-        received: bool,
-    },
-}
-
-impl Idle {
-    /// Sends a request; the connection goes back to the pool by itself.
-    pub(super) async fn send(mut self, request: Request<Body>) -> Result<Response<Body>, Lost> {
-        let before = self.seat.received.load(Ordering::Relaxed);
-        let answer = self.sender.try_send_request(request);
-        self.seat.give_back(self.sender);
-        match answer.await {
-            Ok(response) => {
-                Ok(response.map(|body| Body::from_wire(body, Arc::clone(&self.seat.fate))))
-            }
-            Err(mut failed) => match failed.take_message() {
-                Some(request) => Err(Lost::Unsent(Box::new(request))),
-                None => Err(Lost::Sent {
-                    error: failed.into_error(),
-                    received: self.seat.received.load(Ordering::Relaxed) != before,
-                }),
-            },
-        }
-    }
-
-    pub(super) fn fate(&self) -> Arc<Fate> {
-        Arc::clone(&self.seat.fate)
-    }
-}
-
-impl Seat {
-    fn give_back(&self, sender: SendRequest<Body>) {
-        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
-        returned.sender = Some(sender);
-        // The request just sent wakes the driver too; this is for the case that it did so already.
-        if let Some(driver) = returned.driver.take() {
-            driver.wake();
-        }
-    }
-}
+use crate::{body::Body, lease::Load};
 
 /// Starts driving a stream that was just opened.
 pub(super) async fn start(
@@ -103,7 +35,7 @@ pub(super) async fn start(
     let received = Arc::new(AtomicU64::new(0));
     let io = TokioIo::new(Counted { stream, received: Arc::clone(&received) });
     let (sender, connection) = Builder::new().handshake(io).await?;
-    let seat = Arc::new(Seat { received, fate: Arc::default(), returned: Mutex::default() });
+    let seat = Arc::new(Seat::new(received));
     let runtime = runtime::Handle::current();
     let driver = Driver {
         connection: Some(connection),
@@ -172,14 +104,7 @@ impl Driver {
     /// Takes the sender back from the request and, once hyper is ready, lends it to the pool.
     fn poll_return(&mut self, cx: &mut Context<'_>) {
         if self.sender.is_none() {
-            let mut returned = self.seat.returned.lock().unwrap_or_else(PoisonError::into_inner);
-            self.sender = returned.sender.take();
-            if self.sender.is_none() {
-                if !returned.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
-                    returned.driver = Some(cx.waker().clone());
-                }
-                return;
-            }
+            self.sender = self.seat.take_back(cx.waker());
         }
         let Some(sender) = &mut self.sender else { return };
         let Poll::Ready(ready) = sender.poll_ready(cx) else { return };
@@ -205,11 +130,10 @@ impl Driver {
         }
         pool.put(self.runtime, idle, self.settings.idle_max);
         // Whoever takes it gives it back through the seat, and must find somebody to wake.
-        let mut returned = self.seat.returned.lock().unwrap_or_else(PoisonError::into_inner);
-        if returned.sender.is_some() {
+        self.sender = self.seat.take_back(cx.waker());
+        if self.sender.is_some() {
             cx.waker().wake_by_ref();
         }
-        returned.driver = Some(cx.waker().clone());
     }
 
     /// Ends what is in flight when the target's deadline has passed.
@@ -263,58 +187,5 @@ impl Drop for Driver {
         if !ended && idle.is_none() {
             self.seat.fate.lose();
         }
-    }
-}
-
-/// Counts what comes in below hyper, which cannot say whether anything did.
-struct Counted {
-    stream: TcpStream,
-    received: Arc<AtomicU64>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
-        let read = buf.filled().len() - before;
-        if read > 0 {
-            this.received.fetch_add(read as u64, Ordering::Relaxed);
-        }
-        result
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
     }
 }

@@ -5,6 +5,7 @@
 
 mod address;
 mod connect;
+mod connection;
 mod driver;
 mod local;
 mod pool;
@@ -22,7 +23,7 @@ pub use self::{
     local::InProcess,
     transport::Transport,
 };
-use self::{driver::Lost, local::Local, pool::Pool};
+use self::{connection::Lost, local::Local, pool::Pool};
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},

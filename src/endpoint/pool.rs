@@ -4,17 +4,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::runtime;
 
-use super::driver::Seat;
-use crate::body::Body;
-
-/// A connection that waits for its next request.
-pub(super) struct Idle {
-    pub(super) seat: Arc<Seat>,
-    pub(super) sender: SendRequest<Body>,
-}
+use super::connection::{Idle, Seat};
 
 /// A connection polled by a runtime that is not driven would hang its request, so each runtime has
 /// connections of its own.

@@ -236,8 +236,11 @@ mod tests {
 
     #[test]
     fn without_a_peer_nobody_vouches_for_the_client() {
-        let forged =
-            [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "1")];
+        let forged = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-port", "1"),
+        ];
         check(&forged, None, &[]);
     }
 

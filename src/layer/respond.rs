@@ -115,9 +115,10 @@ where
         let on_error = self.on_error.clone();
         match self.failed.take() {
             Some(error) => RespondFuture { state: State::Failed { error: Some(error) }, on_error },
-            None => {
-                RespondFuture { state: State::Called { future: self.inner.call(request) }, on_error }
-            }
+            None => RespondFuture {
+                state: State::Called { future: self.inner.call(request) },
+                on_error,
+            },
         }
     }
 }

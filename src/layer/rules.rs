@@ -145,7 +145,8 @@ impl Installed {
         if looked != 0 && ms < looked + every.as_millis() as u64 {
             return;
         }
-        let mine = self.looked_ms.compare_exchange(looked, ms, Ordering::Relaxed, Ordering::Relaxed);
+        let mine =
+            self.looked_ms.compare_exchange(looked, ms, Ordering::Relaxed, Ordering::Relaxed);
         if mine.is_ok() {
             self.uses.iter().for_each(|group| group.ensure(now));
         }

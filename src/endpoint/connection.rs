@@ -1,0 +1,157 @@
+//! One connection over HTTP/1.1 as the request on it sees it: sent on, and what came back.
+//!
+//! Who drives it is `driver.rs`, who keeps it while it is idle `pool.rs`.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use http::{Request, Response};
+use hyper::client::conn::http1::SendRequest;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::body::{Body, Fate};
+
+/// A connection that waits for its next request.
+pub(super) struct Idle {
+    pub(super) seat: Arc<Seat>,
+    pub(super) sender: SendRequest<Body>,
+}
+
+/// What a driver and the request on its connection share.
+pub(super) struct Seat {
+    /// Bytes that came from the target, whatever they mean.
+    pub(super) received: Arc<AtomicU64>,
+    pub(super) fate: Arc<Fate>,
+    returned: Mutex<Returned>,
+}
+
+#[derive(Default)]
+struct Returned {
+    sender: Option<SendRequest<Body>>,
+    driver: Option<Waker>,
+}
+
+/// How sending failed.
+pub(super) enum Lost {
+    /// Nothing was written; the request is whole.
+    Unsent(Box<Request<Body>>),
+    /// Something may have been written.
+    Sent {
+        error: hyper::Error,
+        /// Whether anything came back.
+        received: bool,
+    },
+}
+
+impl Idle {
+    /// Sends a request; the connection goes back to the pool by itself.
+    pub(super) async fn send(mut self, request: Request<Body>) -> Result<Response<Body>, Lost> {
+        let before = self.seat.received.load(Ordering::Relaxed);
+        let answer = self.sender.try_send_request(request);
+        self.seat.give_back(self.sender);
+        match answer.await {
+            Ok(response) => {
+                Ok(response.map(|body| Body::from_wire(body, Arc::clone(&self.seat.fate))))
+            }
+            Err(mut failed) => match failed.take_message() {
+                Some(request) => Err(Lost::Unsent(Box::new(request))),
+                None => Err(Lost::Sent {
+                    error: failed.into_error(),
+                    received: self.seat.received.load(Ordering::Relaxed) != before,
+                }),
+            },
+        }
+    }
+
+    pub(super) fn fate(&self) -> Arc<Fate> {
+        Arc::clone(&self.seat.fate)
+    }
+}
+
+impl Seat {
+    pub(super) fn new(received: Arc<AtomicU64>) -> Self {
+        Self { received, fate: Arc::default(), returned: Mutex::default() }
+    }
+
+    /// Takes the sender back from the request; without one, remembers whom to wake.
+    pub(super) fn take_back(&self, driver: &Waker) -> Option<SendRequest<Body>> {
+        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = returned.sender.take();
+        if sender.is_none() && !returned.driver.as_ref().is_some_and(|old| old.will_wake(driver)) {
+            returned.driver = Some(driver.clone());
+        }
+        sender
+    }
+
+    fn give_back(&self, sender: SendRequest<Body>) {
+        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        returned.sender = Some(sender);
+        // The request just sent wakes the driver too; this is for the case that it did so already.
+        if let Some(driver) = returned.driver.take() {
+            driver.wake();
+        }
+    }
+}
+
+/// Counts what comes in below hyper, which cannot say whether anything did.
+pub(super) struct Counted {
+    pub(super) stream: TcpStream,
+    pub(super) received: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            this.received.fetch_add(read as u64, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+}

@@ -1,0 +1,192 @@
+//! Servers and clients for the tests over real sockets, all on 127.0.0.1 and ports of the system's
+//! choice.
+#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
+use pointsman::{Body, LoadBalancer, Peer};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// How long a test waits for something that must happen; far above what it takes.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// A server that a test stops by dropping it: its socket and all its connections are closed.
+pub struct Server {
+    pub address: SocketAddr,
+    pub counts: Arc<Counts>,
+    task: JoinHandle<()>,
+}
+
+/// What a server saw.
+#[derive(Default)]
+pub struct Counts {
+    pub requests: AtomicUsize,
+    pub opened: AtomicUsize,
+    pub open: AtomicUsize,
+}
+
+impl Counts {
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    pub fn opened(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
+    }
+
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+}
+
+struct Open(Arc<Counts>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// Serves every connection by `serve`; dropping the server ends them all.
+    pub async fn accept<F, Fut>(address: SocketAddr, serve: F) -> Self
+    where
+        F: Fn(tokio::net::TcpStream, SocketAddr, Arc<Counts>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let counts = Arc::new(Counts::default());
+        let task = tokio::spawn({
+            let counts = Arc::clone(&counts);
+            async move {
+                let mut connections = tokio::task::JoinSet::new();
+                loop {
+                    tokio::select! {
+                        accepted = listener.accept() => {
+                            let Ok((stream, peer)) = accepted else { continue };
+                            stream.set_nodelay(true).unwrap();
+                            counts.opened.fetch_add(1, Ordering::SeqCst);
+                            counts.open.fetch_add(1, Ordering::SeqCst);
+                            let open = Open(Arc::clone(&counts));
+                            let serving = serve(stream, peer, Arc::clone(&counts));
+                            connections.spawn(async move {
+                                let _open = open;
+                                serving.await;
+                            });
+                        }
+                        Some(_) = connections.join_next() => {}
+                    }
+                }
+            }
+        });
+        Self { address, counts, task }
+    }
+
+    /// A hyper server that answers by a function.
+    pub async fn answering<F, Fut>(answer: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::answering_at(([127, 0, 0, 1], 0).into(), answer).await
+    }
+
+    /// The same at a given address, to come back where one was stopped.
+    pub async fn answering_at<F, Fut>(address: SocketAddr, answer: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::accept(address, move |stream, _, counts| {
+            let answer = answer.clone();
+            async move {
+                let service = service_fn(move |request| {
+                    counts.requests.fetch_add(1, Ordering::SeqCst);
+                    let answering = answer(request);
+                    async move { Ok::<_, Infallible>(answering.await) }
+                });
+                let http = hyper::server::conn::http1::Builder::new();
+                _ = http.serve_connection(TokioIo::new(stream), service).await;
+            }
+        })
+        .await
+    }
+
+    /// A hyper server that answers everything with its name.
+    pub async fn named(name: &'static str) -> Self {
+        Self::answering(move |_| async move { Response::new(Body::from(name)) }).await
+    }
+
+    /// A hyper server around a balancer, which is told who the client is.
+    pub async fn balancing(balancer: &LoadBalancer) -> Self {
+        let balancer = balancer.clone();
+        Self::accept(([127, 0, 0, 1], 0).into(), move |stream, peer, _| {
+            let peer = Peer::new(peer).local(stream.local_addr().unwrap());
+            let service = TowerToHyperService::new(balancer.for_peer(peer));
+            async move {
+                let http = hyper::server::conn::http1::Builder::new();
+                _ = http.serve_connection(TokioIo::new(stream), service).await;
+            }
+        })
+        .await
+    }
+
+    pub fn uri(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+/// A client that keeps its connections.
+pub fn client() -> Client<HttpConnector, Body> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// Sends a request and reads the whole answer; the body as text.
+pub async fn fetch(
+    client: &Client<HttpConnector, Body>,
+    request: Request<Body>,
+) -> (http::response::Parts, String) {
+    let response = tokio::time::timeout(SOON, client.request(request)).await.unwrap().unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = tokio::time::timeout(SOON, body.collect()).await.unwrap().unwrap().to_bytes();
+    (parts, String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Sends a GET and reads the whole answer; the status and the body as text.
+pub async fn get(client: &Client<HttpConnector, Body>, uri: String) -> (u16, String) {
+    let (parts, text) = fetch(client, Request::get(uri).body(Body::default()).unwrap()).await;
+    (parts.status.as_u16(), text)
+}
+
+/// Waits until something holds.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(SOON, waiting).await.is_ok(), "never: {what}");
+}
