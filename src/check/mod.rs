@@ -5,8 +5,6 @@
 
 mod task;
 
-use std::time::Duration;
-
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::group::TargetGroup;
@@ -25,7 +23,7 @@ impl Use {
     pub(crate) fn ensure(&self, now: Instant) {
         let Some(settings) = self.0.check_settings() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
-        if let Some(id) = self.0.uses().claim(now, patience(settings.interval)) {
+        if let Some(id) = self.0.uses().claim(now, settings.patience()) {
             runtime.spawn(task::run(self.0.clone(), id));
         }
     }
@@ -36,12 +34,6 @@ impl Drop for Use {
         self.0.uses().release();
         self.0.bell().notify_one();
     }
-}
-
-/// Returns how long a task may be silent before it counts as lost: two intervals, but never so
-/// short that a busy runtime looks dead.
-fn patience(interval: Duration) -> Duration {
-    (interval * 2).max(Duration::from_secs(1))
 }
 
 impl TargetGroup {

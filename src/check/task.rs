@@ -17,7 +17,6 @@ use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until, timeout};
 use tower::BoxError;
 
-use super::patience;
 use crate::{
     endpoint::panic_text,
     group::{CheckSettings, HealthChange, TargetGroup, WeakGroup},
@@ -55,7 +54,7 @@ pub(super) fn run(group: TargetGroup, id: u64) -> impl Future<Output = ()> + Sen
             under_way.extend(due.into_iter().map(|member| check(&settings, member)));
             drop(group);
             // However long the interval, the heart beats in time.
-            next = next.min(now + patience(settings.interval) / 2);
+            next = next.min(now + settings.patience() / 2);
             tokio::select! {
                 Some(checked) = under_way.next() => {
                     let more = std::iter::from_fn(|| under_way.next().now_or_never().flatten());

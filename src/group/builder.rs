@@ -1,26 +1,17 @@
 //! Settings of a target group, checked as a whole.
 
-use std::{
-    fmt,
-    num::NonZeroU32,
-    sync::{Arc, Mutex, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
-
-use super::{Group, HealthCheck, Settings, TargetGroup, roster::Roster};
+use super::{health_check::HealthCheck, settings::Settings};
 use crate::{
     algorithm::{Algorithm, RoundRobin},
     clock::Clock,
     endpoint::Transport,
     id::GroupName,
-    rng::Rng,
     stickiness::Stickiness,
 };
 
-/// Makes a [`TargetGroup`].
+/// Makes a [`TargetGroup`](super::TargetGroup).
 ///
 /// # Defaults
 ///
@@ -156,12 +147,8 @@ impl TargetGroupBuilder {
         self
     }
 
-    /// Makes the group, with no target in it.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong at once: an empty name, settings out of their range.
-    pub fn build(self) -> Result<TargetGroup, InvalidGroup> {
+    /// Checks the settings as a whole.
+    pub(super) fn checked(self) -> Result<(GroupName, Settings, Option<u64>), InvalidGroup> {
         let mut errors = Vec::new();
         if self.name.is_empty() {
             errors.push("name \"\": expected at least one character".to_owned());
@@ -182,25 +169,15 @@ impl TargetGroupBuilder {
         if !errors.is_empty() {
             return Err(InvalidGroup { name: self.name, errors });
         }
-        Ok(TargetGroup(Arc::new(Group {
-            name: self.name,
-            roster: ArcSwap::from_pointee(Roster::empty(&*self.algorithm)),
-            settings: Settings {
-                algorithm: self.algorithm,
-                stickiness: self.stickiness,
-                check,
-                transport: self.transport,
-                deregistration_delay: self.deregistration_delay,
-                in_flight_max: self.in_flight_max.and_then(NonZeroU32::new),
-                clock: self.clock,
-            },
-            desired: Mutex::default(),
-            turn: AtomicU64::new(self.seed.unwrap_or(0)),
-            rng: self.seed.map_or_else(Rng::from_entropy, Rng::seeded),
-            uses: super::Uses::default(),
-            listeners: super::Listeners::default(),
-            published: watch::Sender::new(0),
-            bell: Arc::new(Notify::new()),
-        })))
+        let settings = Settings {
+            algorithm: self.algorithm,
+            stickiness: self.stickiness,
+            check,
+            transport: self.transport,
+            deregistration_delay: self.deregistration_delay,
+            in_flight_max: self.in_flight_max.and_then(NonZeroU32::new),
+            clock: self.clock,
+        };
+        Ok((self.name, settings, self.seed))
     }
 }

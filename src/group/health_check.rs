@@ -58,6 +58,14 @@ pub(crate) struct CheckSettings {
     pub(crate) thresholds: Thresholds,
 }
 
+impl CheckSettings {
+    /// Returns how long a checking task may be silent before it counts as lost: two intervals, but
+    /// never so short that a busy runtime looks dead.
+    pub(crate) fn patience(&self) -> Duration {
+        (self.interval * 2).max(Duration::from_secs(1))
+    }
+}
+
 impl HealthCheck {
     /// Checks with a GET of this path, which may have a query.
     pub fn http(path: impl Into<String>) -> Self {

@@ -8,16 +8,16 @@ mod builder;
 mod events;
 mod explain;
 mod health_check;
+mod registry;
 mod roster;
+mod settings;
 mod status;
 mod uses;
 
 use std::{
     fmt,
-    num::NonZeroU32,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicU64},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -37,16 +37,17 @@ pub use self::{
 use self::{
     assign::{Counters, Wanted},
     events::Listeners,
+    registry::Desired,
     roster::{Entry, Roster},
+    settings::Settings,
 };
 pub(crate) use self::{health_check::CheckSettings, uses::Uses};
 use crate::{
     algorithm::Algorithm,
-    clock::Clock,
-    endpoint::{Endpoint, Transport, panic_text},
+    endpoint::panic_text,
     error::{Error, Kind},
     head::Head,
-    health::{Health, Reason, State, Verdict},
+    health::{Reason, State, Verdict},
     id::{GroupName, TargetId},
     rng::Rng,
     stickiness::{Session, Stickiness},
@@ -94,22 +95,6 @@ struct Group {
     published: watch::Sender<u64>,
     /// Rings when the checking task should look.
     bell: Arc<Notify>,
-}
-
-struct Settings {
-    algorithm: Arc<dyn Algorithm>,
-    stickiness: Option<Arc<dyn Stickiness>>,
-    check: Option<CheckSettings>,
-    transport: Transport,
-    deregistration_delay: Duration,
-    in_flight_max: Option<NonZeroU32>,
-    clock: Clock,
-}
-
-#[derive(Default)]
-struct Desired {
-    generation: u64,
-    entries: Vec<Entry>,
 }
 
 impl TargetGroup {
@@ -354,64 +339,26 @@ impl TargetGroup {
     }
 }
 
-impl Desired {
-    /// Forgets those whose deregistration delay is over.
-    fn expire(&mut self) {
-        let now = Instant::now();
-        self.entries.retain(|entry| !entry.is_over(now));
-    }
-
-    fn register(&mut self, target: &Target, settings: &Settings) {
-        let health = || {
-            Arc::new(if settings.check.is_some() { Health::initial() } else { Health::unchecked() })
-        };
-        let member = |load| {
-            let endpoint = Endpoint::new(
-                target.address().clone(),
-                settings.transport.clone(),
-                Arc::clone(&load),
-            );
-            Arc::new(Member::new(target.id().clone(), load, health(), Arc::new(endpoint)))
-        };
-        let weight = target.weight_of();
-        match self.entries.iter_mut().find(|entry| entry.member.id() == target.id()) {
-            Some(entry) => {
-                entry.weight = weight;
-                if entry.draining.take().is_some() {
-                    entry.member.load().revive();
-                }
-                if entry.member.endpoint().address() != target.address() {
-                    entry.member = member(Arc::clone(entry.member.load()));
-                }
-            }
-            None => {
-                self.entries.push(Entry { member: member(Arc::default()), weight, draining: None })
-            }
-        }
-    }
-
-    /// Deregisters those that are chosen; returns how many were.
-    fn deregister(&mut self, chosen: impl Fn(&TargetId) -> bool, settings: &Settings) -> usize {
-        let deadline = Instant::now() + settings.deregistration_delay;
-        let registered = self.entries.iter_mut().filter(|entry| entry.draining.is_none());
-        let mut count = 0;
-        for entry in registered.filter(|entry| chosen(entry.member.id())) {
-            count += 1;
-            entry.draining = Some(deadline);
-            entry.member.load().drain_until(deadline);
-            entry.member.endpoint().drain();
-        }
-        count
-    }
-}
-
-impl Entry {
-    fn is_over(&self, now: Instant) -> bool {
-        self.draining.is_some_and(|deadline| deadline <= now)
-    }
-
-    fn is_new(&self) -> bool {
-        self.member.health().state() == State::Initial
+impl TargetGroupBuilder {
+    /// Makes the group, with no target in it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong at once: an empty name, settings out of their range.
+    pub fn build(self) -> Result<TargetGroup, InvalidGroup> {
+        let (name, settings, seed) = self.checked()?;
+        Ok(TargetGroup(Arc::new(Group {
+            name,
+            roster: ArcSwap::from_pointee(Roster::empty(&*settings.algorithm)),
+            settings,
+            desired: Mutex::default(),
+            turn: AtomicU64::new(seed.unwrap_or(0)),
+            rng: seed.map_or_else(Rng::from_entropy, Rng::seeded),
+            uses: Uses::default(),
+            listeners: Listeners::default(),
+            published: watch::Sender::new(0),
+            bell: Arc::new(Notify::new()),
+        })))
     }
 }
 

@@ -35,6 +35,16 @@ struct Prepared {
     picker: Arc<dyn Picker>,
 }
 
+impl Entry {
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.draining.is_some_and(|deadline| deadline <= now)
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.member.health().state() == State::Initial
+    }
+}
+
 pub(super) struct Roster {
     /// Counts the changes of the group; a later one is never replaced by an earlier.
     pub(super) generation: u64,

@@ -3,50 +3,32 @@
 //! A body that belongs to an exchange owns its [`Lease`], so the exchange ends with the body. How
 //! long a body may stall is written on it here; what its failure means is decided above.
 
+mod fate;
+mod foreign;
+mod watch;
+
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;
 
+pub use self::fate::BodyError;
+pub(crate) use self::{fate::Fate, watch::Progress};
+use self::{
+    foreign::Foreign,
+    watch::{Side, Watch},
+};
 use crate::{lease::Lease, outcome::Outcome};
-
-/// Why a body ended before its end, when it was we who ended it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BodyError {
-    /// The client sent nothing for this long in the middle of its request.
-    #[error("the client sent nothing for {0:?} in the middle of its request")]
-    ClientIdle(Duration),
-    /// The client's request body broke off; the connection was lost, or its framing is wrong.
-    #[error("the client's request body broke off")]
-    ClientBroken,
-    /// The target sent nothing for this long in the middle of its answer.
-    #[error("the target sent nothing for {0:?} in the middle of its answer")]
-    TargetIdle(Duration),
-    /// The target was deregistered, and its deregistration delay is over.
-    #[error("the target was deregistered and its deregistration delay is over")]
-    Cut,
-    /// The connection to the target was dropped, since its runtime ended.
-    #[error("the connection to the target was dropped, since its runtime ended")]
-    Lost,
-    /// The body of a service in this process panicked.
-    #[error("the body of a service in this process panicked")]
-    Panicked,
-}
 
 /// The body of a request or a response.
 ///
@@ -95,7 +77,7 @@ impl Body {
         }
         match body {
             Some(body) if !body.is_end_stream() => {
-                Self::of(Kind::Boxed(Box::pin(AsBytes { body })))
+                Self::of(Kind::Boxed(Box::pin(Foreign::new(body))))
             }
             _ => Self::default(),
         }
@@ -137,7 +119,7 @@ impl Body {
 
     /// Says how the exchange ended and ends it.
     fn finish(&mut self, outcome: impl FnOnce(StatusCode) -> Outcome) {
-        self.watch.sleep = None;
+        self.watch.stop();
         if let Some(mut lease) = self.lease.take()
             && let Outcome::Answered(status) = lease.outcome()
         {
@@ -269,135 +251,6 @@ impl Shared {
     }
 }
 
-pin_project_lite::pin_project! {
-    /// Somebody else's body, with our data and errors.
-    struct AsBytes<B> {
-        #[pin]
-        body: B,
-    }
-}
-
-impl<B: HttpBody> HttpBody for AsBytes<B>
-where
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(self.project().body.poll_frame(cx));
-        // For `Bytes` itself this copies nothing.
-        let bytes =
-            |frame: Frame<B::Data>| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
-        Poll::Ready(frame.map(|frame| frame.map(bytes).map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// How a connection ended whose body is still being read.
-#[derive(Debug, Default)]
-pub(crate) struct Fate(AtomicU8);
-
-impl Fate {
-    const CUT: u8 = 1;
-    const LOST: u8 = 2;
-
-    /// The target's deadline passed.
-    pub(crate) fn cut(&self) {
-        self.0.store(Self::CUT, Ordering::Release);
-    }
-
-    /// The connection was dropped before its exchange was over.
-    pub(crate) fn lose(&self) {
-        _ = self.0.compare_exchange(0, Self::LOST, Ordering::AcqRel, Ordering::Relaxed);
-    }
-
-    /// Returns what ended the connection, if it was not the exchange's own end.
-    pub(crate) fn error(&self) -> Option<BodyError> {
-        match self.0.load(Ordering::Acquire) {
-            Self::CUT => Some(BodyError::Cut),
-            Self::LOST => Some(BodyError::Lost),
-            _ => None,
-        }
-    }
-}
-
-/// When a request body last moved, for whoever waits for the answer to it.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    started: Instant,
-    moved_ms: AtomicU64,
-}
-
-impl Progress {
-    pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), moved_ms: AtomicU64::new(0) }
-    }
-
-    /// Returns when a part last came, or when this was made.
-    pub(crate) fn last(&self) -> Instant {
-        self.started + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed))
-    }
-
-    fn note(&self) {
-        // 2^64 ms will not pass.
-        self.moved_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    Client,
-    Target,
-}
-
-/// How long a body may stall. The timer is made at the first stall, so a body that is there at once
-/// costs none.
-#[derive(Default)]
-struct Watch {
-    idle: Option<(Side, Duration)>,
-    sleep: Option<Pin<Box<Sleep>>>,
-    stalled: bool,
-    progress: Option<Arc<Progress>>,
-}
-
-impl Watch {
-    fn is_client(&self) -> bool {
-        matches!(self.idle, Some((Side::Client, _)))
-    }
-
-    fn moved(&mut self) {
-        self.stalled = false;
-        if let Some(progress) = &self.progress {
-            progress.note();
-        }
-    }
-
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let Some((side, limit)) = self.idle else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
-        if !self.stalled {
-            self.stalled = true;
-            sleep.as_mut().reset(Instant::now() + limit);
-        }
-        ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(match side {
-            Side::Client => BodyError::ClientIdle(limit),
-            Side::Target => BodyError::TargetIdle(limit),
-        })
-    }
-}
-
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         Self::of(Kind::Full(bytes))
@@ -435,6 +288,7 @@ impl fmt::Debug for Body {
 #[cfg(test)]
 mod tests {
     use http_body_util::{BodyExt, Full, StreamBody};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::lease::Load;

@@ -1,0 +1,16 @@
+//! The settings of a group, once they were found to be right.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use super::health_check::CheckSettings;
+use crate::{algorithm::Algorithm, clock::Clock, endpoint::Transport, stickiness::Stickiness};
+
+pub(super) struct Settings {
+    pub(super) algorithm: Arc<dyn Algorithm>,
+    pub(super) stickiness: Option<Arc<dyn Stickiness>>,
+    pub(super) check: Option<CheckSettings>,
+    pub(super) transport: Transport,
+    pub(super) deregistration_delay: Duration,
+    pub(super) in_flight_max: Option<NonZeroU32>,
+    pub(super) clock: Clock,
+}
