@@ -22,6 +22,8 @@ use crate::{
     rule::{Explanation, RuleTable},
 };
 
+type FindPeer = dyn Fn(&Extensions) -> Option<Peer> + Send + Sync;
+
 type Floors = Rules<Sticky<Retry<Select<Health<Forward>>>>>;
 
 /// An application load balancer as a tower service.
@@ -90,7 +92,7 @@ pub struct LoadBalancer {
 /// ```
 #[must_use]
 pub struct LoadBalancerBuilder {
-    find_peer: Box<dyn Fn(&Extensions) -> Option<Peer> + Send + Sync>,
+    find_peer: Box<FindPeer>,
     respond: RespondLayer,
 }
 
@@ -197,7 +199,7 @@ impl LoadBalancer {
     /// assert_eq!(explanation.target().unwrap(), "127.0.0.1:3001");
     /// ```
     pub fn explain<B>(&self, request: &Request<B>) -> Explanation {
-        let peer = self.handle().find_peer(request.extensions()).ok().flatten();
+        let peer = self.stack.inner().peer(request.extensions()).ok().flatten();
         self.rules().explain(&Head::of(request, peer.as_ref()))
     }
 }

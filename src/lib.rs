@@ -1,4 +1,59 @@
-//! An embeddable application load balancer.
+//! An embeddable application load balancer: AWS ALB's data plane as tower layers.
+//!
+//! Rules choose a target group, the group chooses a healthy target by an algorithm or a session, the
+//! request is forwarded. [`LoadBalancer`] is all of it as one tower `Service` that any Rust HTTP
+//! server can wrap around its backends:
+//!
+//! ```
+//! # async fn about() -> &'static str { "about" }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::routing::get;
+//! use pointsman::{HealthCheck, LoadBalancer, RuleTable, Target, TargetGroup};
+//!
+//! let web = TargetGroup::builder("web").health_check(HealthCheck::http("/health")).build()?;
+//! web.register(Target::new("127.0.0.1:3001".parse()?));
+//! web.register(Target::new("127.0.0.1:3002".parse()?));
+//! let balancer = LoadBalancer::new(RuleTable::forward_to(&web));
+//! let app: axum::Router =
+//!     axum::Router::new().route("/about", get(about)).fallback_service(balancer);
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way of a request
+//!
+//! A request falls through floors, each a tower layer in [`layer`], in this order:
+//!
+//! | floor | decides |
+//! |---|---|
+//! | `Respond` | how an error is answered; what is above never sees one |
+//! | `Rules` | which group, or an answer at once ([`rule`]) |
+//! | `Sticky` | which target this client had ([`stickiness`]) |
+//! | `Retry` | whether another target gets what was not sent |
+//! | `Select` | which target ([`group`], [`algorithm`]); the exchange counts from here on |
+//! | `Health` | which outcomes count against the target |
+//! | `Forward` | how it is sent ([`endpoint`]) |
+//!
+//! # Who the client is
+//!
+//! Whoever accepts a connection knows it: give it as a [`Peer`], once a connection by
+//! [`LoadBalancer::for_peer`], or found in the extensions of a request by
+//! [`LoadBalancerBuilder::peer`](balancer::LoadBalancerBuilder::peer). Without one nobody vouches for
+//! X-Forwarded-\*: what a client sent under these names is dropped, nothing is written, and rules with a
+//! source-ip condition answer 500 rather than guess.
+//!
+//! # Time
+//!
+//! Every wait has a deadline: connecting 10 s, the head of an answer 60 s, a body that stalls 60 s
+//! ([`endpoint::Transport`]), a deregistered target 300 s. A tower `Timeout` around the balancer looks
+//! to it like a client that left; one between the floors is answered 504.
+//!
+//! # Features
+//!
+//! | feature | default | what |
+//! |---|---|---|
+//! | `sticky` | yes | the load-balancer cookie, sealed by AES-256-GCM |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod balancer;
@@ -27,3 +82,8 @@ pub use group::{HealthCheck, TargetGroup};
 pub use head::Peer;
 pub use rule::RuleTable;
 pub use target::Target;
+
+/// The README's example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

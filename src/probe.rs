@@ -235,7 +235,7 @@ impl CheckedHttpProbe {
 /// What a check asks, ready to be asked.
 #[derive(Clone, Debug)]
 pub(crate) enum Asks {
-    Http(CheckedHttpProbe),
+    Http(Arc<CheckedHttpProbe>),
     Custom(Arc<dyn Probe>),
 }
 

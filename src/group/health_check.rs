@@ -170,7 +170,7 @@ impl HealthCheck {
         };
         let asks = match &self.asks {
             Asked::Custom(probe) => Ok(Asks::Custom(Arc::clone(probe))),
-            Asked::Http(probe) => probe.checked().map(Asks::Http),
+            Asked::Http(probe) => probe.checked().map(|probe| Asks::Http(Arc::new(probe))),
         };
         match asks {
             Ok(asks) if errors.is_empty() => {

@@ -43,14 +43,13 @@ use self::{
 };
 pub(crate) use self::{health_check::CheckSettings, uses::Uses};
 use crate::{
-    algorithm::Algorithm,
     endpoint::panic_text,
     error::{Error, Kind},
     head::Head,
     health::{Reason, State, Verdict},
     id::{GroupName, TargetId},
     rng::Rng,
-    stickiness::{Session, Stickiness},
+    stickiness::Session,
     target::{Member, Target},
 };
 
@@ -106,11 +105,6 @@ impl TargetGroup {
     /// Returns the name.
     pub fn name(&self) -> &GroupName {
         &self.0.name
-    }
-
-    /// Tells whether this is a handle to the same group.
-    pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Registers a target; it may be picked at once, or after its first successful check.
@@ -326,13 +320,12 @@ impl TargetGroup {
 
     fn warn_of_fail_open(&self, old: &Roster, new: &Roster) {
         let group = self.name();
-        match (old.fail_open, new.fail_open) {
-            // A group that was just filled and waits for its first checks is not a failure.
-            (false, true) if new.entries.iter().any(|entry| !entry.is_new()) => {
+        match (old.failing, new.failing) {
+            (false, true) => {
                 tracing::warn!(%group, "no target is healthy: all that are registered get traffic");
             }
-            (true, false) if old.entries.iter().any(|entry| !entry.is_new()) => {
-                tracing::warn!(%group, "a target is healthy again, or none is registered: health is heeded");
+            (true, false) => {
+                tracing::warn!(%group, "only healthy targets get traffic again, if any is registered");
             }
             _ => {}
         }
@@ -361,6 +354,15 @@ impl TargetGroupBuilder {
         })))
     }
 }
+
+/// Two handles are equal if they are to the same group.
+impl PartialEq for TargetGroup {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for TargetGroup {}
 
 impl fmt::Debug for TargetGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,10 +39,6 @@ impl Entry {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.draining.is_some_and(|deadline| deadline <= now)
     }
-
-    pub(super) fn is_new(&self) -> bool {
-        self.member.health().state() == State::Initial
-    }
 }
 
 pub(super) struct Roster {
@@ -52,6 +48,8 @@ pub(super) struct Roster {
     pub(super) entries: Vec<Entry>,
     /// Whether the members are picked from without regard to health, since none is healthy.
     pub(super) fail_open: bool,
+    /// Whether that is a failure: a group that waits for its first checks is none.
+    pub(super) failing: bool,
     prepared: Prepared,
     /// Places in `prepared` by id, of those that may be picked.
     places: HashMap<TargetId, usize>,
@@ -80,6 +78,8 @@ impl Roster {
         if fail_open {
             members = registered().map(weighted).collect();
         }
+        let checked = |entry: &Entry| entry.member.health().state() != State::Initial;
+        let failing = fail_open && registered().any(checked);
         let mut places = places(&members);
         let picker = catch_unwind(AssertUnwindSafe(|| algorithm.prepare(&members)));
         let (prepared, outdated) = match picker {
@@ -107,7 +107,7 @@ impl Roster {
                 }
             }
         };
-        Self { generation, entries, fail_open, prepared, places, outdated }
+        Self { generation, entries, fail_open, failing, prepared, places, outdated }
     }
 
     /// Returns those the picker was prepared for.

@@ -106,7 +106,7 @@ impl RulesLayer {
     }
 
     /// Finds who the client is.
-    pub(crate) fn find_peer(&self, extensions: &Extensions) -> Result<Option<Peer>, Error> {
+    fn find_peer(&self, extensions: &Extensions) -> Result<Option<Peer>, Error> {
         catch_unwind(AssertUnwindSafe(|| (self.0.find_peer)(extensions))).map_err(|panic| {
             let text = format!("the peer finder panicked: {}", panic_text(&*panic));
             Error::new(Kind::Panicked, text)
@@ -179,16 +179,21 @@ impl<S> Rules<S> {
         self.peer = Some(peer);
     }
 
+    /// Returns who the client of a request is, if that is known.
+    pub(crate) fn peer(&self, extensions: &Extensions) -> Result<Option<Peer>, Error> {
+        match self.peer {
+            None => self.layer.find_peer(extensions),
+            peer => Ok(peer),
+        }
+    }
+
     fn decide<B>(&self, request: Request<B>) -> Result<Decision, Error>
     where
         B: http_body::Body + Send + 'static,
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let peer = match self.peer {
-            None => self.layer.find_peer(request.extensions())?,
-            peer => peer,
-        };
+        let peer = self.peer(request.extensions())?;
         if peer.is_none() {
             self.layer.warn_of_no_peer();
         }
@@ -199,7 +204,8 @@ impl<S> Rules<S> {
         let rule = found.rule();
         let mut response = match found.action() {
             Action::Forward(forward) => {
-                let group = installed.table.choose_group(forward).clone();
+                let group = installed.table.choose_group(forward).cloned();
+                let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
                 let mut request = request.map(Body::new);
                 headers::toward_targets(&mut request, peer.as_ref());
                 return Ok(Decision::Forward(Routed::new(request, rule, group).with_peer(peer)));
@@ -214,6 +220,7 @@ impl<S> Rules<S> {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "it lives for one match")]
 enum Decision {
     Forward(Routed),
     Answer(Response<Body>),

@@ -1,92 +1,59 @@
-//! stub
-use crate::{
-    body::Body,
-    error::{Error, Kind},
-    group::{TargetExplanation, TargetGroup},
-    head::Head,
-    id::{RuleId, TargetId},
+//! Rules: what becomes of a request, decided from its head alone.
+//!
+//! Rules are data. A [`RuleTable`] is built of them once and checked as a whole; then it is walked
+//! for each request, in the order of the rules' priorities, and the first rule whose conditions all
+//! hold decides. Their meaning is that of AWS ALB's listener rules. Which target of a group answers
+//! is not decided here, and nothing here waits for anything.
+//!
+//! # Examples
+//!
+//! ```
+//! use pointsman::{TargetGroup, head::Head, rule::{Condition, Forward, Redirect, Rule, RuleTable}};
+//!
+//! let web = TargetGroup::builder("web").build().unwrap();
+//! let beta = TargetGroup::builder("beta").build().unwrap();
+//! let table = RuleTable::builder()
+//!     .rule(
+//!         Rule::new(10)
+//!             .when(Condition::host_header(["www.example.com"]))
+//!             .then(Redirect::moved_permanently().host("example.com")),
+//!     )
+//!     .rule(
+//!         Rule::new(20)
+//!             .when(Condition::path_pattern(["/beta/*"]))
+//!             .when(Condition::http_header("x-tester", ["*"]))
+//!             .then(Forward::split([(&beta, 90), (&web, 10)])),
+//!     )
+//!     .default_action(Forward::to(&web))
+//!     .build()
+//!     .unwrap();
+//!
+//! let request = http::Request::get("/").header("host", "WWW.example.com:80").body(()).unwrap();
+//! let explanation = table.explain(&Head::of(&request, None));
+//! assert_eq!(explanation.location(), Some("http://example.com:80/"));
+//! ```
+
+mod explain;
+mod table;
+
+mod spec;
+
+mod action;
+mod condition;
+
+mod invalid;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    action::{Action, FixedResponse, Forward, Redirect},
+    condition::{
+        Condition, Custom, FromFn, HostHeader, HttpHeader, HttpRequestMethod, PathPattern,
+        Predicate, QueryPair, QueryString, SourceIp, from_fn,
+    },
+    explain::{ConditionExplanation, Explanation, RuleExplanation, Verdict},
+    invalid::{InvalidRule, InvalidRules},
+    spec::Rule,
+    table::{Match, RuleTable, RuleTableBuilder},
 };
-use http::Response;
-/// s
-#[derive(Clone, Debug)]
-pub struct RuleTable(Vec<TargetGroup>, std::sync::Arc<Action>);
-/// s
-#[derive(Debug, Clone)]
-pub enum Action {
-    /// s
-    Forward(Forward),
-    /// s
-    Redirect(Redirect),
-    /// s
-    FixedResponse(FixedResponse),
-}
-/// s
-#[derive(Debug, Clone)]
-pub struct Forward(TargetGroup);
-/// s
-#[derive(Debug, Clone)]
-pub struct Redirect;
-/// s
-#[derive(Debug, Clone)]
-pub struct FixedResponse;
-impl Redirect {
-    /// s
-    pub fn response(&self, _: &Head<'_>) -> Result<Response<Body>, Error> {
-        Err(Kind::Other.into())
-    }
-}
-impl FixedResponse {
-    /// s
-    pub fn response(&self) -> Response<Body> {
-        Response::new(Body::default())
-    }
-}
-/// s
-#[derive(Debug)]
-pub struct Match<'a>(&'a Action);
-impl<'a> Match<'a> {
-    /// s
-    pub fn rule(&self) -> RuleId {
-        RuleId::Default
-    }
-    /// s
-    pub fn action(&self) -> &'a Action {
-        self.0
-    }
-}
-/// s
-#[derive(Debug)]
-pub struct Explanation(TargetExplanation);
-impl Explanation {
-    /// s
-    pub fn target(&self) -> Option<&TargetId> {
-        self.0.target()
-    }
-}
-impl std::fmt::Display for Explanation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-impl RuleTable {
-    /// s
-    pub fn forward_to(g: &TargetGroup) -> Self {
-        Self(vec![g.clone()], std::sync::Arc::new(Action::Forward(Forward(g.clone()))))
-    }
-    /// s
-    pub fn groups(&self) -> &[TargetGroup] {
-        &self.0
-    }
-    /// s
-    pub fn first_match(&self, _: &Head<'_>) -> Result<Match<'_>, Error> {
-        Ok(Match(&self.1))
-    }
-    /// s
-    pub fn choose_group<'a>(&self, f: &'a Forward) -> &'a TargetGroup {
-        &f.0
-    }
-    /// s
-    pub fn explain(&self, h: &Head<'_>) -> Explanation {
-        Explanation(self.0[0].explain(h))
-    }
-}
