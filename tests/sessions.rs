@@ -1,6 +1,5 @@
 //! Sessions through the whole balancer: who had a target keeps it while it can be had.
 #![cfg(feature = "sticky")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot start fails")]
 
 mod support;
 
