@@ -1,6 +1,7 @@
 //! An embeddable application load balancer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod algorithm;
 pub mod body;
 pub mod clock;
 pub mod endpoint;
@@ -12,6 +13,7 @@ pub mod lease;
 pub mod outcome;
 pub mod probe;
 pub mod rng;
+pub mod stickiness;
 pub mod target;
 
 pub use body::Body;
