@@ -6,6 +6,9 @@
 
 mod least_outstanding;
 mod round_robin;
+mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -75,6 +78,10 @@ pub trait Algorithm: fmt::Debug + Send + Sync {
     /// Makes a picker for these members; once for each change of the set, off the request path.
     fn prepare(&self, members: &[Weighted]) -> Box<dyn Picker>;
 }
+
+/// All that come with the crate, for the laws that each must keep.
+#[cfg(test)]
+pub(crate) static ALL: [&dyn Algorithm; 2] = [&RoundRobin::new(), &LeastOutstandingRequests::new()];
 
 /// Picks one of the members it was prepared for.
 pub trait Picker: Send + Sync {
