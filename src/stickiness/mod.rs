@@ -4,9 +4,15 @@
 //! the `Sticky` floor's affair.
 
 #[cfg(feature = "sticky")]
+mod builder;
+#[cfg(feature = "sticky")]
+mod cache;
+#[cfg(feature = "sticky")]
 mod cookie;
 #[cfg(feature = "sticky")]
 mod seal;
+#[cfg(all(test, feature = "sticky"))]
+mod tests;
 
 use std::{fmt, time::SystemTime};
 
@@ -14,7 +20,8 @@ use http::HeaderMap;
 
 #[cfg(feature = "sticky")]
 pub use self::{
-    cookie::{CookieBuilder, InvalidCookie, LoadBalancerCookie, SameSite},
+    builder::{CookieBuilder, InvalidCookie, SameSite},
+    cookie::LoadBalancerCookie,
     seal::{CookieKey, NoEntropy},
 };
 use crate::{
