@@ -11,7 +11,8 @@ mod cache;
 mod cookie;
 #[cfg(feature = "sticky")]
 mod seal;
-#[cfg(all(test, feature = "sticky"))]
+#[cfg(feature = "sticky")]
+#[cfg(test)]
 mod tests;
 
 use std::{fmt, time::SystemTime};

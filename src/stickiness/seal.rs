@@ -29,9 +29,10 @@ const ASSOCIATED_MAX: usize = 256;
 
 /// Seals cookies: 256 secret bits, the same in all balancers that share sessions.
 ///
-/// Each seal has a random number of its own, which stay apart for 2^32 seals a key (NIST SP 800-38D
-/// §8.3). One seal is made a target and minute at sessions of an hour or more, so a thousand targets
-/// could keep a key for 8,000 years; at sessions of a few seconds, change it now and then
+/// Each seal has a random number of its own; 2^32 seals a key are safe (NIST SP 800-38D §8.3). A
+/// balancer makes one a target and tick, a tick being a fiftieth of a session and a minute at most:
+/// with sessions of an hour or more, ten balancers of a hundred targets take eight years for that, with
+/// sessions of a few seconds some weeks. Change the key before
 /// ([`previous_key`](super::CookieBuilder::previous_key)).
 ///
 /// # Examples
