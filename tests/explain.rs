@@ -172,7 +172,7 @@ struct Fate {
 fn foretold(balancer: &LoadBalancer, request: &Request<Body>) -> (Fate, Option<Why>) {
     let explanation = balancer.explain(request);
     let text = explanation.to_string();
-    let target = explanation.target();
+    let target = explanation.choice();
     let pick = target.map(|target| &target.pick);
     let error = explanation.error().or(pick.and_then(|pick| pick.as_ref().err()));
     if let Some(Ok((id, _))) = pick {
