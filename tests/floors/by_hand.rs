@@ -174,6 +174,15 @@ async fn respond_answers_the_next_call_with_what_poll_ready_failed_with() {
 }
 
 #[tokio::test]
+async fn a_clone_of_respond_does_not_answer_for_the_failure_of_another() {
+    let mut respond = RespondLayer::new().layer(Unready::times(1));
+    ServiceExt::<Request<Body>>::ready(&mut respond).await.unwrap();
+    let clone = respond.clone();
+    assert_eq!(clone.oneshot(get("/")).await.unwrap().status(), 200);
+    assert_eq!(respond.call(get("/")).await.unwrap().status(), 500);
+}
+
+#[tokio::test]
 async fn every_floor_passes_on_that_those_below_are_not_ready() {
     let web = group_of("web", &["one"]);
     async fn check<S: Service<R>, R>(mut floor: S)
