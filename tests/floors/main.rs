@@ -10,3 +10,4 @@
 mod support;
 
 mod by_hand;
+mod composition;

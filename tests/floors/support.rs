@@ -34,33 +34,33 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 /// How long a test waits for something that must happen; far above what it takes.
 pub const SOON: Duration = Duration::from_secs(20);
 
-pub const fn secs(secs: u64) -> Duration {
+pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
 /// A group whose deeds are the same every time.
-pub fn group(name: &str) -> TargetGroupBuilder {
+pub(crate) fn group(name: &str) -> TargetGroupBuilder {
     TargetGroup::builder(name).seed(0)
 }
 
 /// A group of in-process targets that answer with their own names.
-pub fn group_of(name: &str, targets: &[&'static str]) -> TargetGroup {
+pub(crate) fn group_of(name: &str, targets: &[&'static str]) -> TargetGroup {
     let group = group(name).build().unwrap();
     targets.iter().for_each(|target| group.register(named(target)));
     group
 }
 
-pub fn balancer(group: &TargetGroup) -> LoadBalancer {
+pub(crate) fn balancer(group: &TargetGroup) -> LoadBalancer {
     LoadBalancer::new(RuleTable::forward_to(group))
 }
 
 /// A target that answers everything with its name.
-pub fn named(name: &'static str) -> Target {
+pub(crate) fn named(name: &'static str) -> Target {
     answering(name, move |_| async move { Response::new(Body::from(name)) })
 }
 
 /// A target that answers by a function.
-pub fn answering<F, Fut>(name: &str, answer: F) -> Target
+pub(crate) fn answering<F, Fut>(name: &str, answer: F) -> Target
 where
     F: Fn(Request<Body>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Response<Body>> + Send + 'static,
@@ -75,12 +75,12 @@ where
 }
 
 /// A target that never answers.
-pub fn silent(name: &str) -> Target {
+pub(crate) fn silent(name: &str) -> Target {
     answering(name, |_| pending())
 }
 
 /// A target whose answer has a first chunk and then no end.
-pub fn endless(name: &str) -> Target {
+pub(crate) fn endless(name: &str) -> Target {
     answering(name, |_| async {
         let first = futures_util::stream::iter([chunk("first")]);
         let chunks = futures_util::StreamExt::chain(first, futures_util::stream::pending());
@@ -89,46 +89,46 @@ pub fn endless(name: &str) -> Target {
 }
 
 /// An address that refuses every connection and that nobody else gets: bound, and never listened at.
-pub struct Refusing {
-    pub address: SocketAddr,
+pub(crate) struct Refusing {
+    pub(crate) address: SocketAddr,
     _socket: TcpSocket,
 }
 
 impl Refusing {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
         Self { address: socket.local_addr().unwrap(), _socket: socket }
     }
 }
 
-pub fn chunk(text: &'static str) -> Result<Frame<Bytes>, BoxError> {
+pub(crate) fn chunk(text: &'static str) -> Result<Frame<Bytes>, BoxError> {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
 }
 
-pub fn with_status(code: u16, body: impl Into<Body>) -> Response<Body> {
+pub(crate) fn with_status(code: u16, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(code).unwrap();
     response
 }
 
-pub fn get(path: &str) -> Request<Body> {
+pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(path).body(Body::default()).unwrap()
 }
 
 /// What came of a request.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub served: Option<Served>,
-    pub error: Option<Error>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) served: Option<Served>,
+    pub(crate) error: Option<Error>,
     /// The whole body, if it did not break off.
-    pub body: Option<String>,
+    pub(crate) body: Option<String>,
 }
 
 impl Answer {
-    pub async fn of(response: Response<Body>) -> Self {
+    pub(crate) async fn of(response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.ok();
         Self {
@@ -140,17 +140,17 @@ impl Answer {
         }
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.body.as_deref().unwrap()
     }
 
-    pub fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.served.as_ref().unwrap().target.as_deref().unwrap()
     }
 }
 
 /// Sends a request and reads the whole answer.
-pub async fn send<S>(service: &S, request: Request<Body>) -> Answer
+pub(crate) async fn send<S>(service: &S, request: Request<Body>) -> Answer
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
 {
@@ -158,7 +158,7 @@ where
 }
 
 /// Sends a GET and returns status and body.
-pub async fn fetch<S>(service: &S) -> (u16, String)
+pub(crate) async fn fetch<S>(service: &S) -> (u16, String)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
 {
@@ -167,7 +167,7 @@ where
 }
 
 /// Waits until something holds; with a clock that stands still, what is due runs first.
-pub async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let started = std::time::Instant::now();
     while !holds() {
         assert!(started.elapsed() < SOON, "never: {what}");
@@ -176,25 +176,25 @@ pub async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// Lets every task do what it can without time passing.
-pub async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-pub fn state(group: &TargetGroup, target: &str) -> State {
+pub(crate) fn state(group: &TargetGroup, target: &str) -> State {
     group.status().target(target).unwrap().state
 }
 
 /// The counts of a target: in flight, answered, failed.
-pub fn counts(status: &GroupStatus, target: &str) -> (u32, u64, u64) {
+pub(crate) fn counts(status: &GroupStatus, target: &str) -> (u32, u64, u64) {
     let target = status.target(target).unwrap();
     (target.in_flight, target.answered, target.failed)
 }
 
 /// A probe that finds what a test wants it to, and notes when it was asked.
 #[derive(Clone, Default)]
-pub struct Script(Arc<Mutex<Inner>>);
+pub(crate) struct Script(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
@@ -203,7 +203,7 @@ struct Inner {
 }
 
 #[derive(Clone)]
-pub enum Finding {
+pub(crate) enum Finding {
     Well,
     Fails(&'static str),
     FailsWith(Failure),
@@ -216,30 +216,30 @@ pub enum Finding {
 
 impl Script {
     /// All are well.
-    pub fn well() -> Self {
+    pub(crate) fn well() -> Self {
         Self::default()
     }
 
     /// These fail, all others are well.
-    pub fn failing(targets: &[&str]) -> Self {
+    pub(crate) fn failing(targets: &[&str]) -> Self {
         let script = Self::default();
         targets.iter().for_each(|target| script.finds(target, Finding::Fails("not well")));
         script
     }
 
-    pub fn finds(&self, target: &str, finding: Finding) {
+    pub(crate) fn finds(&self, target: &str, finding: Finding) {
         self.0.lock().unwrap().findings.insert(target.to_owned(), finding);
     }
 
     /// When a target was asked.
-    pub fn asked(&self, target: &str) -> Vec<Instant> {
+    pub(crate) fn asked(&self, target: &str) -> Vec<Instant> {
         let inner = self.0.lock().unwrap();
         let asked = inner.asked.iter().filter(|(asked, _)| asked == target);
         asked.map(|(_, at)| *at).collect()
     }
 
     /// How often any target was asked.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().unwrap().asked.len()
     }
 }
@@ -277,14 +277,14 @@ impl Probe for Script {
 
 /// One `tracing` event.
 #[derive(Clone, Debug)]
-pub struct Event {
-    pub level: Level,
-    pub message: String,
-    pub fields: BTreeMap<&'static str, String>,
+pub(crate) struct Event {
+    pub(crate) level: Level,
+    pub(crate) message: String,
+    pub(crate) fields: BTreeMap<&'static str, String>,
 }
 
 impl Event {
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)
     }
 }
@@ -295,10 +295,10 @@ thread_local! {
 
 /// The events of this thread, which is the test's own, from the call of `capture` on. One subscriber
 /// for all, since those set for a thread come and go under the feet of the other tests.
-pub struct Events(());
+pub(crate) struct Events(());
 
 impl Events {
-    pub fn capture() -> Self {
+    pub(crate) fn capture() -> Self {
         static SET: Once = Once::new();
         SET.call_once(|| {
             let subscriber = tracing_subscriber::registry().with(Capture);
@@ -309,12 +309,12 @@ impl Events {
     }
 
     /// Takes what was told of the balancer since the last time, without what is told to debug.
-    pub fn take(&self) -> Vec<Event> {
+    pub(crate) fn take(&self) -> Vec<Event> {
         EVENTS.take()
     }
 
     /// Takes the events with this message.
-    pub fn take_of(&self, message: &str) -> Vec<Event> {
+    pub(crate) fn take_of(&self, message: &str) -> Vec<Event> {
         let (of, others) = EVENTS.take().into_iter().partition(|event| event.message == message);
         EVENTS.set(others);
         of
