@@ -12,7 +12,10 @@ use std::{
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use http_body::Body as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep_until},
+};
 use tower::Service;
 
 use super::{headers, message::Assigned, served::Served};
@@ -80,7 +83,11 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
         toward_target(&mut request, endpoint.address());
     }
     let progress = watch_upload(&mut request, transport.idle_timeout);
-    let answer = within(transport.answer_timeout, progress, endpoint.send(request)).await;
+    let answer = match Handle::try_current() {
+        Ok(_) => within(transport.answer_timeout, progress, endpoint.send(request)).await,
+        // There are no timers either.
+        Err(_) => Err(Kind::NoRuntime.into()),
+    };
     let answer = answer.and_then(no_switching);
     let mut response = match answer {
         Ok(response) => response,
@@ -157,10 +164,11 @@ fn no_switching(response: Response<Body>) -> Result<Response<Body>, Error> {
 
 fn outcome_of(kind: Kind) -> Outcome {
     match kind {
-        Kind::Connect | Kind::ConnectTimeout | Kind::NoRuntime => Outcome::NotConnected,
+        Kind::Connect | Kind::ConnectTimeout => Outcome::NotConnected,
         Kind::AnswerTimeout => Outcome::TimedOut,
         Kind::Cut => Outcome::Cut,
-        Kind::ClientBody | Kind::ClientIdle => Outcome::ClientLeft,
+        // Where the call was made is no fault of the target's.
+        Kind::ClientBody | Kind::ClientIdle | Kind::NoRuntime => Outcome::ClientLeft,
         _ => Outcome::Broken,
     }
 }

@@ -253,6 +253,21 @@ async fn errors_of_a_balancer_behind_a_balancer_are_answers() {
 }
 
 #[test]
+fn a_call_outside_a_runtime_is_an_error() {
+    let web = group_of("web", &["one"]);
+    web.register(Target::new("127.0.0.1:9".parse().unwrap()));
+    let balancer = balancer(&web);
+    for _ in 0..2 {
+        let answer = futures_util::FutureExt::now_or_never(send(&balancer, get("/"))).unwrap();
+        assert_eq!(answer.status, 500);
+        assert_eq!(answer.error.unwrap().kind(), Kind::NoRuntime);
+    }
+    for target in web.status().targets {
+        assert_eq!((target.in_flight, target.failed), (0, 0));
+    }
+}
+
+#[test]
 fn an_error_of_ours_is_one_of_everybodys() {
     fn is_error<E: std::error::Error + Clone + Send + Sync + 'static>() {}
     is_error::<Error>();
