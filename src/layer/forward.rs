@@ -23,6 +23,7 @@ use crate::{
     body::{Body, Progress},
     endpoint::{Address, Endpoint},
     error::{Error, Kind},
+    head::Peer,
     lease::Lease,
     outcome::Outcome,
 };
@@ -76,10 +77,12 @@ impl Service<Assigned> for Forward {
 }
 
 async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
-    let Assigned { mut request, rule, group, member, mut lease, fail_open } = assigned;
+    let Assigned { mut request, rule, group, member, mut lease, peer, fail_open } = assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
-    if !endpoint.is_local() {
+    if endpoint.is_local() {
+        toward_balancer(&mut request, peer);
+    } else {
         toward_target(&mut request, endpoint.address());
     }
     let progress = watch_upload(&mut request, transport.idle_timeout);
@@ -116,6 +119,18 @@ fn toward_target(request: &mut Request<Body>, address: &Address) {
         && let Ok(host) = HeaderValue::try_from(address.to_string())
     {
         request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+/// Tells a balancer in this process who the client is, and that the forwarding headers say so
+/// already. Whom this one did not believe, that one cannot either.
+fn toward_balancer(request: &mut Request<Body>, peer: Option<Peer>) {
+    match peer {
+        Some(mut peer) => {
+            peer.mark_forwarded();
+            request.extensions_mut().insert(peer);
+        }
+        None => _ = request.extensions_mut().remove::<Peer>(),
     }
 }
 

@@ -82,12 +82,12 @@ fn an_assigned_request_says_all_it_was_told() {
     let mut assigned = assigned(&web);
     assert_eq!((assigned.rule(), &**assigned.group()), (DEFAULT, "web"));
     assert_eq!(assigned.member().id(), "one");
-    assert!(!assigned.is_fail_open());
+    assert_eq!((assigned.is_fail_open(), assigned.peer()), (false, None));
     assert_eq!(assigned.lease().outcome(), Outcome::ClientLeft);
     assigned.lease_mut().settle(Outcome::Broken);
     *assigned.request_mut().uri_mut() = "/else".parse().unwrap();
-    let assigned = assigned.with_fail_open(true);
-    assert!(assigned.is_fail_open());
+    let assigned = assigned.with_fail_open(true).with_peer(Some(peer()));
+    assert_eq!((assigned.is_fail_open(), assigned.peer()), (true, Some(&peer())));
     assert_eq!(assigned.request().uri(), "/else");
     assert_eq!(assigned.lease().outcome(), Outcome::Broken);
     assert_eq!(web.status().in_flight(), 1);
@@ -377,6 +377,7 @@ async fn select_picks_and_counts_from_there_on() {
         move |assigned: Assigned| {
             assert_eq!(web.status().in_flight(), 1);
             assert_eq!((assigned.rule(), &**assigned.group()), (DEFAULT, "web"));
+            assert_eq!(assigned.peer(), Some(&peer()));
             let target = assigned.member().id().to_string();
             async move { Ok::<_, Error>(Response::new(Body::from(target))) }
         }
@@ -386,7 +387,7 @@ async fn select_picks_and_counts_from_there_on() {
         let target = response.into_body().collect().await.unwrap().to_bytes();
         Ok::<_, Error>(String::from_utf8(target.into()).unwrap())
     };
-    let routed = || Routed::new(get("/"), DEFAULT, web.clone());
+    let routed = || Routed::new(get("/"), DEFAULT, web.clone()).with_peer(Some(peer()));
     assert_eq!(ask(routed()).await.unwrap(), "one");
     assert_eq!(ask(routed()).await.unwrap(), "two");
     assert_eq!(ask(routed().with_prefer(Some("two".into()))).await.unwrap(), "two");

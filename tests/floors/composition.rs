@@ -241,6 +241,45 @@ async fn a_balancer_for_one_connection_shares_the_rules() {
 }
 
 #[tokio::test]
+async fn a_balancer_behind_a_balancer_leaves_the_forwarding_headers_as_they_are() {
+    let inner = group_of("inner", &[]);
+    inner.register(mirror("backend"));
+    let outer = group_of("outer", &[]);
+    outer.register(Target::service("inner", balancer(&inner)));
+    let peer = Peer::new("192.0.2.1:5000".parse().unwrap());
+    let local = "10.0.0.1:8443".parse().unwrap();
+    let peer = peer.local(local).https(true);
+
+    let check = async |balancer: LoadBalancer, extension: Option<Peer>, seen: [&str; 3]| {
+        let names = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-port"];
+        for (name, seen) in names.into_iter().zip(seen) {
+            let mut request = get(&format!("/?{name}"));
+            request.headers_mut().insert("x-forwarded-for", "203.0.113.9".parse().unwrap());
+            if let Some(peer) = extension {
+                request.extensions_mut().insert(peer);
+            }
+            let answer = send(&balancer, request).await;
+            assert_eq!(answer.text(), seen, "{name}");
+            let served = answer.served.unwrap();
+            assert_eq!((served.group, served.target), (Some("outer".into()), Some("inner".into())));
+        }
+    };
+    let seen = ["203.0.113.9, 192.0.2.1", "https", "8443"];
+    check(balancer(&outer), Some(peer), seen).await;
+    check(balancer(&outer).for_peer(peer), None, seen).await;
+    let nobody = ["/?x-forwarded-for", "/?x-forwarded-proto", "/?x-forwarded-port"];
+    check(balancer(&outer), None, nobody).await;
+    // Whom the outer one does not believe, the inner one does not either.
+    let unbelieving = LoadBalancer::builder().peer(|_| None);
+    check(unbelieving.build(RuleTable::forward_to(&outer)), Some(peer), nobody).await;
+    // One that would find the client by itself does not write it a second time.
+    let finding = LoadBalancer::builder().peer(move |_| Some(peer));
+    let finding = finding.build(RuleTable::forward_to(&inner));
+    outer.register(Target::service("inner", finding));
+    check(balancer(&outer), Some(peer), seen).await;
+}
+
+#[tokio::test]
 async fn errors_of_a_balancer_behind_a_balancer_are_answers() {
     let inner = group_of("inner", &[]);
     let outer = group_of("outer", &[]);
