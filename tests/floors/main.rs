@@ -11,3 +11,4 @@ mod support;
 
 mod by_hand;
 mod composition;
+mod panics;
