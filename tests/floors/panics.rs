@@ -445,3 +445,55 @@ async fn when_nothing_is_left_to_the_old_picker_all_take_turns() {
     web.set_targets([]);
     assert_eq!(fetch(&balancer).await.0, 503);
 }
+
+#[tokio::test]
+async fn an_algorithm_that_could_never_prepare_is_replaced_by_turns() {
+    let trap = Trap::default();
+    trap.set(true);
+    let web = group("web").algorithm(First { prepare: trap, pick: Trap::default() });
+    let web = web.build().unwrap();
+    web.register(named("one"));
+    web.register(named("two"));
+    assert_eq!(served(&balancer(&web), 3).await, ["one", "two", "one"]);
+}
+
+#[tokio::test]
+async fn the_old_picker_does_not_serve_an_address_that_was_replaced() {
+    let (web, trap) = preparing();
+    let balancer = balancer(&web);
+    let place = |text: &'static str| {
+        answering("one", move |_| async move { Response::new(Body::from(text)) })
+    };
+    web.register(place("old place"));
+    web.register(named("two"));
+    assert_eq!(served(&balancer, 1).await, ["old place"]);
+    trap.set(true);
+    web.register(place("new place"));
+    assert_eq!(served(&balancer, 2).await, ["two", "two"], "all that is left to the old picker");
+    web.deregister("two");
+    assert_eq!(served(&balancer, 2).await, ["new place", "new place"]);
+}
+
+#[tokio::test]
+async fn a_group_whose_algorithm_panicked_can_still_be_changed() {
+    let (web, trap) = preparing();
+    trap.set(true);
+    let all = (0..50).map(|number| {
+        let text = format!("target {number}");
+        Target::service(
+            text,
+            service_fn(|_: Request<Body>| async {
+                Ok::<_, Infallible>(Response::new(Body::from("served")))
+            }),
+        )
+    });
+    let threads = all.map(|target| {
+        let web = web.clone();
+        std::thread::spawn(move || web.register(target))
+    });
+    let threads = threads.collect::<Vec<_>>();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(web.status().targets.len(), 50);
+    assert_eq!(served(&balancer(&web), 50).await, ["served"; 50]);
+    assert!(web.status().targets.iter().all(|target| target.answered == 1));
+}
