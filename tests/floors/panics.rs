@@ -356,6 +356,23 @@ async fn a_panic_in_the_middle_of_a_body_is_an_error_after_what_came_before() {
 }
 
 #[tokio::test]
+async fn a_body_that_panics_when_it_is_dropped_unread_hurts_nobody() {
+    let trap = Trap::default();
+    let web = group("web").build().unwrap();
+    web.register(answering("one", {
+        let trap = trap.clone();
+        move |_| {
+            let body = TrappedBody(At::EndStream, trap.clone(), Some("one"));
+            async { Response::new(Body::new(body)) }
+        }
+    }));
+    let response = balancer(&web).oneshot(get("/")).await.unwrap();
+    trap.set(true);
+    drop(response);
+    assert_eq!(web.status().in_flight(), 0);
+}
+
+#[tokio::test]
 async fn a_pick_that_cannot_be_is_one_500() {
     #[derive(Debug)]
     struct Beyond;
