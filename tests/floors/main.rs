@@ -11,4 +11,5 @@ mod support;
 
 mod by_hand;
 mod composition;
+mod groups;
 mod panics;
