@@ -433,6 +433,35 @@ fn many_may_change_a_group_at_once() {
     assert_eq!(picked, left);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_time_may_be_for_ever() {
+    let check = HealthCheck::probe(Script::well()).interval(Duration::MAX).timeout(Duration::MAX);
+    let transport = Transport::new()
+        .connect_timeout(Duration::MAX)
+        .answer_timeout(Duration::MAX)
+        .idle_timeout(Duration::MAX)
+        .connection_idle_timeout(Duration::MAX);
+    let web = group("web")
+        .health_check(check)
+        .transport(transport)
+        .deregistration_delay(Duration::MAX)
+        .build()
+        .unwrap();
+    let body = |request: http::Request<pointsman::Body>| async {
+        tokio::time::sleep(secs(3600)).await;
+        http::Response::new(request.into_body())
+    };
+    web.register(answering("one", body));
+    let balancer = balancer(&web);
+    web.until_healthy(1).await;
+    let slow = async_stream(["a", "b"]);
+    let request = http::Request::post("/").body(slow).unwrap();
+    let response = balancer.clone().oneshot(request).await.unwrap();
+    web.deregister("one");
+    assert_eq!(Answer::of(response).await.text(), "ab");
+    assert_eq!(state(&web, "one"), State::Draining);
+}
+
 /// A body whose chunks come an hour apart.
 fn async_stream(chunks: [&'static str; 2]) -> pointsman::Body {
     let chunks = futures_util::stream::iter(chunks);
