@@ -261,6 +261,30 @@ fn a_refusal_looks_at_each_target_once() {
     drop(held);
 }
 
+#[tokio::test]
+async fn an_algorithm_may_refuse() {
+    #[derive(Debug)]
+    struct Never;
+    impl Algorithm for Never {
+        fn name(&self) -> &'static str {
+            "never"
+        }
+        fn prepare(&self, _: &[Weighted]) -> Box<dyn Picker> {
+            Box::new(Never)
+        }
+    }
+    impl Picker for Never {
+        fn pick(&self, _: &mut Pick<'_>) -> Option<usize> {
+            None
+        }
+    }
+    let web = group("web").algorithm(Never).build().unwrap();
+    web.register(named("one"));
+    let error = send(&balancer(&web), get("/")).await.error.unwrap();
+    assert_eq!(error.kind(), Kind::NoTarget);
+    assert_eq!(error.to_string(), "no target to pick: the algorithm picked none");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unhealthy_target_gets_nothing_while_another_is_healthy() {
     let script = Script::failing(&["one", "three"]);
