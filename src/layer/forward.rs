@@ -96,7 +96,8 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
         Ok(response) => response,
         Err(error) => {
             lease.settle(outcome_of(error.kind()));
-            return Err(error.with_rule(rule).with_group(group).with_target(member.id().clone()));
+            let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
+            return Err(error.with_fail_open(fail_open));
         }
     };
     headers::toward_client(&mut response);

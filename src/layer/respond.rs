@@ -178,6 +178,7 @@ fn respond(error: Error, on_error: Option<&OnError>) -> Response<Body> {
         let mut served = Served::by_rule(rule);
         served.group = error.group().cloned();
         served.target = error.target().cloned();
+        served.fail_open = error.is_fail_open();
         response.extensions_mut().insert(served);
     }
     response.extensions_mut().insert(error);

@@ -399,6 +399,16 @@ async fn a_group_that_waits_for_its_first_checks_serves_without_a_warning() {
     assert_eq!(warnings(&events), [""; 0]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_target_that_was_picked_regardless_of_its_health_says_so() {
+    let script = Script::failing(&["one"]);
+    let web = checked(&script, &[]);
+    web.register(silent("one"));
+    let answer = send(&balancer(&web), get("/")).await;
+    assert_eq!((answer.status, answer.target()), (504, "one"));
+    assert!(answer.served.unwrap().fail_open);
+}
+
 #[tokio::test]
 async fn a_group_without_checks_has_healthy_targets() {
     let web = group_of("web", &["one"]);
