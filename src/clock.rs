@@ -2,9 +2,13 @@
 //!
 //! Deadlines and intervals are `tokio::time`'s affair; this is the calendar beside it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+
+/// The longest time there is to wait: about 30 years, as long as tokio's own timers. A setting that is
+/// longer counts as this, so that `Duration::MAX` is for ever and no deadline overflows.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// Tells the time of day.
 ///

@@ -123,6 +123,7 @@ struct Inner {
     rule: Option<RuleId>,
     group: Option<GroupName>,
     target: Option<TargetId>,
+    fail_open: bool,
     source: Option<BoxError>,
     unsent: Mutex<Option<Request<Body>>>,
 }
@@ -136,7 +137,8 @@ impl Error {
     fn make(kind: Kind, source: Option<BoxError>) -> Self {
         let unsent = Mutex::new(None);
         let (status, rule, group, target) = (None, None, None, None);
-        Self(Arc::new(Inner { kind, status, rule, group, target, source, unsent }))
+        let fail_open = false;
+        Self(Arc::new(Inner { kind, status, rule, group, target, fail_open, source, unsent }))
     }
 
     /// Returns what went wrong.
@@ -185,6 +187,16 @@ impl Error {
     #[must_use]
     pub fn with_target(self, target: TargetId) -> Self {
         self.amend(|inner| inner.target = Some(target))
+    }
+
+    /// Says whether the target was picked without regard to health.
+    pub(crate) fn with_fail_open(self, fail_open: bool) -> Self {
+        self.amend(|inner| inner.fail_open = fail_open)
+    }
+
+    /// Tells whether the target was picked without regard to health.
+    pub(crate) fn is_fail_open(&self) -> bool {
+        self.0.fail_open
     }
 
     /// Keeps the request, of which nothing was sent.

@@ -23,7 +23,6 @@ use tower::{BoxError, Service, ServiceExt};
 use crate::{
     body::{Body, Shared},
     error::{Error, Kind},
-    head::Peer,
     lease::Load,
 };
 
@@ -79,12 +78,9 @@ impl Local {
     /// Has the service answer, unless the target's deadline passes first.
     pub(super) async fn send(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
         load: &Load,
     ) -> Result<Response<Body>, Error> {
-        if let Some(peer) = request.extensions_mut().get_mut::<Peer>() {
-            peer.mark_forwarded();
-        }
         tokio::select! {
             biased;
             answer = self.call(request) => answer,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::WAIT_MAX;
+
 /// How the targets of a group are reached.
 ///
 /// # Defaults
@@ -13,6 +15,8 @@ use std::time::Duration;
 /// | `idle_timeout` | 60 s | ALB's idle timeout |
 /// | `connections_idle_max` | 64 | enough for a busy target, few enough for many targets |
 /// | `connection_idle_timeout` | 55 s | below the 60 s after which common servers close |
+///
+/// A timeout of `Duration::MAX` is for ever.
 ///
 /// # Examples
 ///
@@ -55,7 +59,7 @@ impl Transport {
     /// Sets how long looking up and connecting may take in all.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = timeout.min(WAIT_MAX);
         self
     }
 
@@ -63,14 +67,14 @@ impl Transport {
     /// handed on.
     #[must_use]
     pub fn answer_timeout(mut self, timeout: Duration) -> Self {
-        self.answer_timeout = timeout;
+        self.answer_timeout = timeout.min(WAIT_MAX);
         self
     }
 
     /// Sets how long a body may stall, in either direction.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.idle_timeout = timeout.min(WAIT_MAX);
         self
     }
 
@@ -84,7 +88,7 @@ impl Transport {
     /// Sets how long a connection may be idle before it is closed.
     #[must_use]
     pub fn connection_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.connection_idle_timeout = timeout;
+        self.connection_idle_timeout = timeout.min(WAIT_MAX);
         self
     }
 

@@ -112,6 +112,7 @@ impl Wanted<'_> {
                 let text = format!("each has {max} requests in flight, the most allowed");
                 Error::new(Kind::Saturated, text)
             }
+            None if left => Error::new(Kind::NoTarget, "the algorithm picked none"),
             _ => Error::new(Kind::NoTarget, "every target was tried"),
         }
     }

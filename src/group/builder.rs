@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use super::{health_check::HealthCheck, settings::Settings};
 use crate::{
     algorithm::{Algorithm, RoundRobin},
-    clock::Clock,
+    clock::{Clock, WAIT_MAX},
     endpoint::Transport,
     id::GroupName,
     stickiness::Stickiness,
@@ -123,7 +123,7 @@ impl TargetGroupBuilder {
 
     /// Sets how long what is in flight may go on after a target is deregistered; 0 cuts it at once.
     pub fn deregistration_delay(mut self, delay: Duration) -> Self {
-        self.deregistration_delay = delay;
+        self.deregistration_delay = delay.min(WAIT_MAX);
         self
     }
 

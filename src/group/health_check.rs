@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use crate::{
+    clock::WAIT_MAX,
     health::Thresholds,
     probe::{Asks, HttpProbe, Probe},
 };
@@ -91,14 +92,14 @@ impl HealthCheck {
     /// Sets the time from the start of a check to the start of the next.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+        self.interval = interval.min(WAIT_MAX);
         self
     }
 
     /// Sets how long a check may take in all.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.timeout = Some(timeout.min(WAIT_MAX));
         self
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Entry {
 struct Prepared {
     members: Arc<[Weighted]>,
     picker: Arc<dyn Picker>,
+    /// Whether it is a plain round robin in place of what the algorithm could not prepare.
+    stands_in: bool,
 }
 
 impl Entry {
@@ -80,33 +82,7 @@ impl Roster {
         }
         let checked = |entry: &Entry| entry.member.health().state() != State::Initial;
         let failing = fail_open && registered().any(checked);
-        let mut places = places(&members);
-        let picker = catch_unwind(AssertUnwindSafe(|| algorithm.prepare(&members)));
-        let (prepared, outdated) = match picker {
-            Ok(picker) => (Prepared { members, picker: picker.into() }, false),
-            Err(panic) => {
-                tracing::error!(
-                    algorithm = algorithm.name(),
-                    panic = panic_text(&*panic),
-                    "the algorithm panicked while it prepared; what it prepared before serves on"
-                );
-                let left = old.map(|old| {
-                    let mut left = self::places(&old.prepared.members);
-                    left.retain(|id, _| places.contains_key(id));
-                    (old.prepared.clone(), left)
-                });
-                match left.filter(|(_, left)| !left.is_empty()) {
-                    Some((prepared, left)) => {
-                        places = left;
-                        (prepared, true)
-                    }
-                    None => {
-                        let picker = RoundRobin::new().prepare(&members).into();
-                        (Prepared { members, picker }, false)
-                    }
-                }
-            }
-        };
+        let (prepared, places, outdated) = prepare(members, algorithm, old);
         Self { generation, entries, fail_open, failing, prepared, places, outdated }
     }
 
@@ -135,6 +111,42 @@ impl Roster {
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
+}
+
+/// Has the algorithm prepare a picker; if it panics, falls back to what it prepared before. Tells
+/// which members may be picked, and whether these are not all for whom the picker was prepared.
+fn prepare(
+    members: Arc<[Weighted]>,
+    algorithm: &dyn Algorithm,
+    old: Option<&Roster>,
+) -> (Prepared, HashMap<TargetId, usize>, bool) {
+    let places = places(&members);
+    let panic = match catch_unwind(AssertUnwindSafe(|| algorithm.prepare(&members))) {
+        Ok(picker) => {
+            let picker = picker.into();
+            return (Prepared { members, picker, stands_in: false }, places, false);
+        }
+        Err(panic) => panic,
+    };
+    tracing::error!(
+        algorithm = algorithm.name(),
+        panic = panic_text(&*panic),
+        "the algorithm panicked while it prepared; what it prepared before serves on"
+    );
+    if let Some(old) = old.map(|old| &old.prepared).filter(|old| !old.stands_in) {
+        let mut left = self::places(&old.members);
+        left.retain(|id, place| {
+            // Another address under the same id is another member, which that picker cannot pick.
+            let now = places.get(id).and_then(|now| members.get(*now));
+            let old = old.members.get(*place);
+            now.zip(old).is_some_and(|(now, old)| Arc::ptr_eq(&now.member, &old.member))
+        });
+        if !left.is_empty() {
+            return (old.clone(), left, true);
+        }
+    }
+    let picker = RoundRobin::new().prepare(&members).into();
+    (Prepared { members, picker, stands_in: true }, places, false)
 }
 
 fn places(members: &[Weighted]) -> HashMap<TargetId, usize> {

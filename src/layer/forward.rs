@@ -12,7 +12,10 @@ use std::{
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use http_body::Body as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep_until},
+};
 use tower::Service;
 
 use super::{headers, message::Assigned, served::Served};
@@ -20,6 +23,7 @@ use crate::{
     body::{Body, Progress},
     endpoint::{Address, Endpoint},
     error::{Error, Kind},
+    head::Peer,
     lease::Lease,
     outcome::Outcome,
 };
@@ -73,20 +77,27 @@ impl Service<Assigned> for Forward {
 }
 
 async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
-    let Assigned { mut request, rule, group, member, mut lease, fail_open } = assigned;
+    let Assigned { mut request, rule, group, member, mut lease, peer, fail_open } = assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
-    if !endpoint.is_local() {
+    if endpoint.is_local() {
+        toward_balancer(&mut request, peer);
+    } else {
         toward_target(&mut request, endpoint.address());
     }
     let progress = watch_upload(&mut request, transport.idle_timeout);
-    let answer = within(transport.answer_timeout, progress, endpoint.send(request)).await;
+    let answer = match Handle::try_current() {
+        Ok(_) => within(transport.answer_timeout, progress, endpoint.send(request)).await,
+        // There are no timers either.
+        Err(_) => Err(Kind::NoRuntime.into()),
+    };
     let answer = answer.and_then(no_switching);
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
             lease.settle(outcome_of(error.kind()));
-            return Err(error.with_rule(rule).with_group(group).with_target(member.id().clone()));
+            let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
+            return Err(error.with_fail_open(fail_open));
         }
     };
     headers::toward_client(&mut response);
@@ -109,6 +120,18 @@ fn toward_target(request: &mut Request<Body>, address: &Address) {
         && let Ok(host) = HeaderValue::try_from(address.to_string())
     {
         request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+/// Tells a balancer in this process who the client is, and that the forwarding headers say so
+/// already. Whom this one did not believe, that one cannot either.
+fn toward_balancer(request: &mut Request<Body>, peer: Option<Peer>) {
+    match peer {
+        Some(mut peer) => {
+            peer.mark_forwarded();
+            request.extensions_mut().insert(peer);
+        }
+        None => _ = request.extensions_mut().remove::<Peer>(),
     }
 }
 
@@ -157,10 +180,11 @@ fn no_switching(response: Response<Body>) -> Result<Response<Body>, Error> {
 
 fn outcome_of(kind: Kind) -> Outcome {
     match kind {
-        Kind::Connect | Kind::ConnectTimeout | Kind::NoRuntime => Outcome::NotConnected,
+        Kind::Connect | Kind::ConnectTimeout => Outcome::NotConnected,
         Kind::AnswerTimeout => Outcome::TimedOut,
         Kind::Cut => Outcome::Cut,
-        Kind::ClientBody | Kind::ClientIdle => Outcome::ClientLeft,
+        // Where the call was made is no fault of the target's.
+        Kind::ClientBody | Kind::ClientIdle | Kind::NoRuntime => Outcome::ClientLeft,
         _ => Outcome::Broken,
     }
 }

@@ -152,6 +152,7 @@ pub struct Assigned {
     pub(super) group: GroupName,
     pub(super) member: Arc<Member>,
     pub(super) lease: Lease,
+    pub(super) peer: Option<Peer>,
     pub(super) fail_open: bool,
 }
 
@@ -164,7 +165,14 @@ impl Assigned {
         member: Arc<Member>,
         lease: Lease,
     ) -> Self {
-        Self { request, rule, group, member, lease, fail_open: false }
+        Self { request, rule, group, member, lease, peer: None, fail_open: false }
+    }
+
+    /// Says who the client is, for a balancer that is the target.
+    #[must_use]
+    pub fn with_peer(mut self, peer: Option<Peer>) -> Self {
+        self.peer = peer;
+        self
     }
 
     /// Says whether the member was picked without regard to health, since none was healthy.
@@ -197,6 +205,11 @@ impl Assigned {
     /// Returns the member that was picked.
     pub fn member(&self) -> &Arc<Member> {
         &self.member
+    }
+
+    /// Returns who the client is.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
     }
 
     /// Returns the exchange.

@@ -76,12 +76,18 @@ impl<S> Layer<S> for RespondLayer {
 
 /// Answers whatever happens: an error of the floors below becomes a response, with the error and
 /// [`Served`] in its extensions, and one `tracing` event.
-#[derive(Clone)]
 pub struct Respond<S> {
     inner: S,
     on_error: Option<OnError>,
     /// What `poll_ready` failed with; the next call is answered with it.
     failed: Option<Error>,
+}
+
+/// What this one failed with stays with this one: a clone was not found ready yet.
+impl<S: Clone> Clone for Respond<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), on_error: self.on_error.clone(), failed: None }
+    }
 }
 
 impl<S> Respond<S> {
@@ -172,6 +178,7 @@ fn respond(error: Error, on_error: Option<&OnError>) -> Response<Body> {
         let mut served = Served::by_rule(rule);
         served.group = error.group().cloned();
         served.target = error.target().cloned();
+        served.fail_open = error.is_fail_open();
         response.extensions_mut().insert(served);
     }
     response.extensions_mut().insert(error);

@@ -181,7 +181,9 @@ impl<S> Rules<S> {
 
     /// Returns who the client of a request is, if that is known.
     pub(crate) fn peer(&self, extensions: &Extensions) -> Result<Option<Peer>, Error> {
-        match self.peer {
+        // A balancer in front of this one, in this process, has found that out.
+        let forwarded = extensions.get::<Peer>().filter(|peer| peer.is_forwarded());
+        match forwarded.copied().or(self.peer) {
             None => self.layer.find_peer(extensions),
             peer => Ok(peer),
         }

@@ -82,6 +82,7 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
         let group = route.group.name().clone();
         let assigned =
             Assigned::new(request, route.rule, group, assignment.member, assignment.lease)
+                .with_peer(route.peer)
                 .with_fail_open(assignment.fail_open);
         Either::Right(self.inner.call(assigned))
     }
