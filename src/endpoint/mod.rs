@@ -54,6 +54,16 @@ impl Endpoint {
         Self { address, transport, load, kind }
     }
 
+    /// Makes an endpoint of the same place that is reached in another way, by connections of its own.
+    pub(crate) fn with_transport(&self, transport: Transport) -> Self {
+        let kind = match &self.kind {
+            Way::Remote(_) => Way::Remote(Arc::default()),
+            // What is under way there must be found when it is to be cut.
+            Way::Local(local) => Way::Local(Arc::clone(local)),
+        };
+        Self { address: self.address.clone(), transport, load: Arc::clone(&self.load), kind }
+    }
+
     /// Returns where it is.
     pub fn address(&self) -> &Address {
         &self.address
