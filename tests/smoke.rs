@@ -6,7 +6,8 @@ use support::*;
 #[tokio::test]
 async fn two_backends_take_turns() {
     let (one, two) = (Server::named("one").await, Server::named("two").await);
-    let web = TargetGroup::builder("web").health_check(HealthCheck::http("/health")).build().unwrap();
+    let web =
+        TargetGroup::builder("web").health_check(HealthCheck::http("/health")).build().unwrap();
     web.register(Target::new(one.address));
     web.register(Target::new(two.address));
     let balancer = LoadBalancer::new(RuleTable::forward_to(&web));

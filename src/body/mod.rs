@@ -3,13 +3,15 @@
 //! A body that belongs to an exchange owns its [`Lease`], so the exchange ends with the body. How
 //! long a body may stall is written on it here; what its failure means is decided above.
 
+mod progress;
+
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -22,6 +24,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;
 
+pub(crate) use self::progress::Progress;
 use crate::{lease::Lease, outcome::Outcome};
 
 /// Why a body ended before its end, when it was we who ended it.
@@ -329,29 +332,6 @@ impl Fate {
             Self::LOST => Some(BodyError::Lost),
             _ => None,
         }
-    }
-}
-
-/// When a request body last moved, for whoever waits for the answer to it.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    started: Instant,
-    moved_ms: AtomicU64,
-}
-
-impl Progress {
-    pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), moved_ms: AtomicU64::new(0) }
-    }
-
-    /// Returns when a part last came, or when this was made.
-    pub(crate) fn last(&self) -> Instant {
-        self.started + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed))
-    }
-
-    fn note(&self) {
-        // 2^64 ms will not pass.
-        self.moved_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 }
 
