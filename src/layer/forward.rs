@@ -98,12 +98,21 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
     Ok(watch_download(response, endpoint, transport.idle_timeout, lease))
 }
 
-/// Does what depends on the target: HTTP/1.1, the origin form, and a Host if there is none.
+/// Does what depends on the target: HTTP/1.1 and its framing, the origin form, and a Host if there is
+/// none.
 fn toward_target(request: &mut Request<Body>, address: &Address) {
     *request.version_mut() = Version::HTTP_11;
     if request.uri().scheme().is_some() || request.uri().authority().is_some() {
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+    // What belongs to the client's connection is gone from the head, its framing with it; hyper gives
+    // a body of unknown length one again, but drops that of a GET or HEAD.
+    let body = request.body();
+    let sized = body.is_end_stream() || body.size_hint().exact().is_some();
+    if !sized && !request.headers().contains_key(header::CONTENT_LENGTH) {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
     }
     if !request.headers().contains_key(header::HOST)
         && let Ok(host) = HeaderValue::try_from(address.to_string())

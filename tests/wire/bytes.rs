@@ -255,6 +255,14 @@ async fn a_get_keeps_its_body() {
         OK,
     )
     .await;
+    check(
+        "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\n{forwarded}transfer-encoding: chunked\r\n\r\n\
+         4\r\nbody\r\n0\r\n\r\n",
+        OK,
+        OK,
+    )
+    .await;
 }
 
 #[tokio::test]
