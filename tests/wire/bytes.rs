@@ -272,6 +272,9 @@ async fn an_answer_has_one_framing_field() {
     let chunked = "HTTP/1.1 200 OK\r\ndate: D\r\ntransfer-encoding: chunked\r\n\r\n\
                    2\r\nok\r\n0\r\n\r\n";
     check(get, received, chunked, chunked).await;
+    let both = "HTTP/1.1 200 OK\r\ndate: D\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\
+                \r\n2\r\nok\r\n0\r\n\r\n";
+    check(get, received, both, chunked).await;
     // Neither: the end of the connection is the end of the body.
     check(get, received, "HTTP/1.1 200 OK\r\ndate: D\r\n\r\nok", chunked).await;
     check(get, received, "HTTP/1.0 200 OK\r\ndate: D\r\n\r\nok", chunked).await;
