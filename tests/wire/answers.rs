@@ -144,6 +144,19 @@ async fn a_target_by_name_is_looked_up() {
 }
 
 #[tokio::test]
+async fn a_name_that_cannot_be_looked_up_is_502_and_said_so() {
+    // A label is at most 63 octets long (RFC 1035 §2.3.4), so nobody is asked.
+    let name = format!("{}.invalid", "a".repeat(64));
+    let group = TargetGroup::builder("web").build().unwrap();
+    group.register(Target::host(format!("{name}:80")).unwrap());
+    let error = crate::deadlines::error_of(&group, Request::get("/")).await;
+    assert_eq!(error.status(), 502);
+    let text = error.to_string();
+    let expected = format!("no connection to the target: look up {name}: failed to lookup address");
+    assert!(text.starts_with(&expected), "{text}");
+}
+
+#[tokio::test]
 async fn a_checked_target_that_is_gone_gets_no_more_requests() {
     let (one, two) = (Server::named("one").await, Server::named("two").await);
     let check = HealthCheck::http("/health").interval(std::time::Duration::from_millis(100));
