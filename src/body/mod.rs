@@ -172,7 +172,10 @@ impl HttpBody for Body {
                 let cut = matches!(error.downcast_ref(), Some(BodyError::Cut));
                 this.finish(|status| if cut { Outcome::Cut } else { Outcome::Truncated(status) });
             }
-            None => this.finish(Outcome::Answered),
+            None => {
+                this.watch.moved();
+                this.finish(Outcome::Answered);
+            }
         }
         Poll::Ready(match frame {
             // What the client's side says of itself is told apart from a fault of the target's.
@@ -359,7 +362,7 @@ impl Watch {
     fn moved(&mut self) {
         self.stalled = false;
         if let Some(progress) = &self.progress {
-            progress.note();
+            progress.note(false);
         }
     }
 
@@ -368,6 +371,9 @@ impl Watch {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
         if !self.stalled {
             self.stalled = true;
+            if let Some(progress) = &self.progress {
+                progress.note(true);
+            }
             sleep.as_mut().reset(Instant::now() + limit);
         }
         ready!(sleep.as_mut().poll(cx));

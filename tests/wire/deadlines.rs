@@ -172,6 +172,24 @@ async fn an_answer_that_is_not_http_is_502() {
 // In the client's body.
 
 #[tokio::test]
+async fn a_client_that_stalls_in_its_upload_is_408() {
+    let target = Server::by_hand(|mut socket, _| async move { _ = socket.rest().await }).await;
+    // Of two deadlines that are alike, the one that says whose fault it is counts.
+    let transport = Transport::new().idle_timeout(SHORT).answer_timeout(SHORT);
+    let front = Front::with(group(transport), [target.address]).await;
+    for body in ["content-length: 10\r\n\r\nhello", "transfer-encoding: chunked\r\n\r\n"] {
+        for _ in 0..5 {
+            let mut client = Socket::connect(front.address()).await;
+            client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{body}")).await.unwrap();
+            assert_eq!(status(&client.head().await), 408, "{body:?}");
+        }
+    }
+    until("all connections are closed", || target.counts.open() == 0).await;
+    front.at_rest().await;
+    assert_eq!(front.group.status().targets[0].failed, 0, "it is not the target's fault");
+}
+
+#[tokio::test]
 async fn a_client_whose_body_is_wrong_is_400_and_its_end_is_not_made_up() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let target = Server::by_hand(move |mut socket, _| {
