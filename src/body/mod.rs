@@ -147,7 +147,13 @@ impl HttpBody for Body {
             }
         };
         match &frame {
-            Some(Ok(_)) => this.watch.moved(),
+            Some(Ok(frame)) => {
+                this.watch.moved();
+                // Nothing follows them, and whoever has them may not ask again.
+                if frame.is_trailers() {
+                    this.finish(Outcome::Answered);
+                }
+            }
             Some(Err(error)) => {
                 let error = error.downcast_ref().copied();
                 this.finish(|status| match error {

@@ -183,6 +183,7 @@ async fn trailers_of_an_answer_reach_the_client_that_takes_them() {
         assert_eq!(body, format!("4\r\nbody\r\n0\r\n{end}\r\n"), "{te:?}");
         front.at_rest().await;
     }
+    assert_eq!(front.group.status().targets[0].answered, 3);
 }
 
 #[tokio::test]

@@ -160,6 +160,59 @@ async fn an_exchange_without_an_answer_is_cut_at_the_deregistration_delay() {
 }
 
 #[tokio::test]
+async fn an_answer_under_way_is_cut_visibly_at_the_deregistration_delay() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let check = async |parts: &'static [&'static str], got: &str| {
+        let held = Held::of(parts).await;
+        let front = held.front(SHORT).await;
+        let mut reading = held.asked_by(&front).await;
+        held.go_on();
+        held.go_on();
+        assert_eq!(status(&reading.head().await), 200);
+        assert_eq!(reading.exactly(got.len()).await, got.as_bytes());
+        let load = load_of(&front);
+        front.group.deregister(&held.id());
+        assert_eq!(reading.rest().await, b"", "no end of the body");
+        held.is_left().await;
+        until("it is counted out", || load.in_flight() == 0).await;
+        assert_eq!((load.answered(), load.failed()), (0, 0), "it is not the target's fault");
+    };
+    check(PARTS, "hello").await;
+    check(&[CHUNKED, "5\r\nhello\r\n", "0\r\n\r\n"], "5\r\nhello\r\n").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_cut_at_the_deregistration_delay() {
+    const LENGTH: usize = 1_000_000_000;
+    let target = Server::by_hand(|mut socket, counts| async move {
+        socket.head().await;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
+        socket.send(head).await.unwrap();
+        let part = vec![b'x'; 65_536];
+        // When nothing more can be written for a while, all buffers on the way are full.
+        while let Ok(sent) = tokio::time::timeout(SHORT / 4, socket.send(&part)).await {
+            sent.unwrap();
+        }
+        counts.requests.fetch_add(1, Ordering::SeqCst);
+        socket.rest().await;
+    })
+    .await;
+    let group = TargetGroup::builder("web").deregistration_delay(SHORT).build().unwrap();
+    let front = Front::with(group, [target.address]).await;
+    let mut client = Socket::connect(front.address()).await;
+    client.send(GET).await.unwrap();
+    until("all buffers are full", || target.counts.requests() == 1).await;
+    let load = load_of(&front);
+    front.group.deregister(&target.address.to_string());
+    until("its connection is closed", || target.counts.open() == 0).await;
+    // Whoever reads on gets what was on the way, and sees that it is not all.
+    assert_eq!(status(&client.head().await), 200);
+    assert!(client.rest().await.len() < LENGTH);
+    until("it is counted out", || load.in_flight() == 0).await;
+    assert_eq!((load.answered(), load.failed()), (0, 0), "it is not the target's fault");
+}
+
+#[tokio::test]
 async fn a_target_registered_again_goes_on_with_what_it_had() {
     let held = Held::of(PARTS).await;
     let front = held.front(SHORT).await;

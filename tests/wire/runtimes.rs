@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use pointsman::{Body, HealthCheck, LoadBalancer, RuleTable, Target, TargetGroup};
+use pointsman::{Body, HealthCheck, LoadBalancer, RuleTable, Target, TargetGroup, body::BodyError};
 use tokio::{runtime::Runtime, sync::Barrier};
 use tower::ServiceExt;
 
@@ -85,6 +85,36 @@ fn each_runtime_uses_its_own_connections_and_those_of_one_that_ended_are_gone() 
     drop(two);
     assert_eq!(idle(&group), 0);
     servers.block_on(until("the connections are closed", || target.counts.open() == 0));
+}
+
+#[test]
+fn an_answer_whose_runtime_ends_is_cut_visibly_and_blames_nobody() {
+    let servers =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let target = servers.block_on(Server::by_hand(|mut socket, _| async move {
+        socket.head().await;
+        let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        socket.send(answer).await.unwrap();
+        socket.rest().await;
+    }));
+    let group = TargetGroup::builder("web").build().unwrap();
+    let balancer = balancer_of(&group, &target);
+    let (one, two) = (runtime(), runtime());
+    let mut body = one.block_on(async {
+        let request = Request::get("/").body(Body::default()).unwrap();
+        let response = soon("an answer", balancer.clone().oneshot(request)).await.unwrap();
+        let mut body = response.into_body();
+        let frame = soon("a part", body.frame()).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "hello");
+        body
+    });
+    drop(one);
+    assert_eq!(group.status().in_flight(), 1);
+    let error = two.block_on(soon("the end", body.frame())).unwrap().unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&BodyError::Lost));
+    let status = &group.status().targets[0];
+    assert_eq!((status.in_flight, status.answered, status.failed), (0, 0, 0));
+    servers.block_on(until("the connection is closed", || target.counts.open() == 0));
 }
 
 /// A group that was checked from one runtime is checked from another that uses it.
