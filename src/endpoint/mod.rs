@@ -108,8 +108,11 @@ impl Endpoint {
                 (Err(Lost::Unsent(request)), _) => *request,
                 // RFC 9110 §9.2.2 allows it for what is idempotent; that nothing came back makes a
                 // stale connection by far the likeliest cause.
-                (Err(Lost::Sent { received: false, .. }), Some(copy)) if fate.error().is_none() => {
+                (Err(Lost::Sent { received: false, .. }), Some(mut copy))
+                    if fate.error().is_none() =>
+                {
                     tracing::debug!(target = %self.address, "a stale connection is replaced");
+                    copy.extensions_mut().insert(Replayed);
                     copy
                 }
                 (Err(Lost::Sent { error, received, .. }), _) => {
@@ -216,6 +219,11 @@ impl fmt::Debug for Endpoint {
     }
 }
 
+/// On a request that was lost with a stale connection and is sent again: should another target get
+/// it, it is not sent a third time. It may be the request that ends those who get it.
+#[derive(Clone, Copy)]
+struct Replayed;
+
 fn no_runtime(request: Request<Body>) -> Error {
     Error::from(Kind::NoRuntime).with_unsent(request)
 }
@@ -226,7 +234,7 @@ fn is_replayable(request: &Request<Body>) -> bool {
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
     );
-    idempotent && request.body().is_end_stream()
+    idempotent && request.body().is_end_stream() && request.extensions().get::<Replayed>().is_none()
 }
 
 /// Copies all but the extensions, which hyper does not read, and the body, of which there is none.

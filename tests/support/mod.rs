@@ -24,7 +24,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use pointsman::{Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpSocket, task::JoinHandle};
 
 use self::socket::Socket;
 
@@ -84,7 +84,11 @@ impl Server {
         F: Fn(tokio::net::TcpStream, SocketAddr, Arc<Counts>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
+        // With fewer places, hundreds of connections at once would wait for a second.
+        let listener = socket.listen(1024).unwrap();
         let address = listener.local_addr().unwrap();
         let counts = Arc::new(Counts::default());
         let task = tokio::spawn({

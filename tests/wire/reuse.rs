@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,7 +13,9 @@ use pointsman::{Body, LoadBalancer, RuleTable, Target, TargetGroup, endpoint::Tr
 use tokio::{sync::Barrier, task::JoinSet};
 use tower::ServiceExt;
 
-use crate::support::{Front, MANY_SOCKETS, Server, at_rest, client, fetch, get, soon, until};
+use crate::support::{
+    Front, MANY_SOCKETS, Server, at_rest, client, fetch, get, socket::Socket, soon, until,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n";
 
@@ -136,6 +139,40 @@ async fn a_connection_that_ends_with_the_next_request_costs_only_what_may_not_be
         }
         front.at_rest().await;
     }
+}
+
+/// A target that answers its first request, and is gone for good when it has the second.
+async fn mortal(arrived: &Arrived) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let arrived = Arc::clone(arrived);
+    tokio::spawn(async move {
+        let mut socket = Socket::new(listener.accept().await.unwrap().0);
+        socket.request().await.unwrap();
+        socket.send(OK).await.unwrap();
+        note(&arrived, &socket.request().await.unwrap().0);
+        // Before its connection, so that no other takes that one's place.
+        drop(listener);
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_request_that_ends_its_targets_ends_two_at_most() {
+    let arrived = Arrived::default();
+    let targets = [mortal(&arrived).await, mortal(&arrived).await, mortal(&arrived).await];
+    let (front, client) = (Front::of(targets).await, client());
+    for _ in targets {
+        assert_eq!(get(&client, front.uri("/first")).await.0, 200);
+    }
+    let idle = || front.group.status().targets.iter().all(|target| target.connections_idle == 1);
+    until("all connections are kept", idle).await;
+    assert_eq!(get(&client, front.uri("/deadly")).await.0, 502);
+    assert_eq!(arrivals(&arrived, &Method::GET, "/deadly"), 2);
+    // The one that is left.
+    assert_eq!(get(&client, front.uri("/deadly")).await.0, 502);
+    assert_eq!(arrivals(&arrived, &Method::GET, "/deadly"), 3);
+    front.at_rest().await;
 }
 
 #[tokio::test]
