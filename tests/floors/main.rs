@@ -11,5 +11,6 @@ mod support;
 
 mod by_hand;
 mod composition;
+mod draining;
 mod groups;
 mod panics;
