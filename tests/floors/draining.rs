@@ -136,6 +136,21 @@ async fn a_request_without_an_answer_is_502_at_the_end_of_the_delay() {
     assert_eq!((load.in_flight(), load.answered(), load.failed()), (0, 0, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_being_read_is_cut_when_time_is_over() {
+    let web = draining(&[endless("endless")]);
+    let mut body = first_chunk(&web).await;
+    let deregistered = Instant::now();
+    let reading = tokio::spawn(async move {
+        cut(&mut body).await;
+        deregistered.elapsed()
+    });
+    settle().await;
+    web.deregister("endless");
+    assert_eq!(reading.await.unwrap(), secs(40));
+    assert_eq!(web.status().in_flight(), 0);
+}
+
 /// Waits until nothing is in flight at the target, and looks when that was.
 async fn gone(load: &pointsman::lease::Load) -> Instant {
     // Time moves when all tasks wait.
@@ -214,4 +229,28 @@ async fn a_revived_target_cuts_nothing() {
     // After its time it is another target.
     web.register(target);
     assert_eq!(counts(&web.status(), "silent"), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_delay_all_is_cut_at_once() {
+    let web = group("web").deregistration_delay(Duration::ZERO).build().unwrap();
+    web.register(silent("silent"));
+    let request = tokio::spawn(balancer(&web).oneshot(get("/")));
+    settle().await;
+    let started = Instant::now();
+    web.deregister("silent");
+    assert!(web.status().targets.is_empty());
+    assert_eq!(request.await.unwrap().unwrap().status(), 502);
+
+    web.register(endless("endless"));
+    let (mut unread, load) = unread(&web).await;
+    let mut read = first_chunk(&web).await;
+    let reading = tokio::spawn(async move { cut(&mut read).await });
+    settle().await;
+    web.deregister("endless");
+    settle().await;
+    assert_eq!(load.in_flight(), 0);
+    reading.await.unwrap();
+    cut(&mut unread).await;
+    assert_eq!(started.elapsed(), Duration::ZERO);
 }
