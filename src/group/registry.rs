@@ -29,14 +29,10 @@ impl Desired {
         let health = || {
             Arc::new(if settings.check.is_some() { Health::initial() } else { Health::unchecked() })
         };
-        let member = |load| {
-            let endpoint = Endpoint::new(
-                target.address().clone(),
-                settings.transport.clone(),
-                Arc::clone(&load),
-            );
+        let member = |load, endpoint| {
             Arc::new(Member::new(target.id().clone(), load, health(), Arc::new(endpoint)))
         };
+        let (address, transport) = (target.address(), &settings.transport);
         let weight = target.weight_of();
         match self.entries.iter_mut().find(|entry| entry.member.id() == target.id()) {
             Some(entry) => {
@@ -44,12 +40,17 @@ impl Desired {
                 if entry.draining.take().is_some() {
                     entry.member.load().revive();
                 }
-                if entry.member.endpoint().address() != target.address() {
-                    entry.member = member(Arc::clone(entry.member.load()));
+                let (load, endpoint) = (entry.member.load(), entry.member.endpoint());
+                if endpoint.address() != address {
+                    let endpoint = endpoint.moved(address.clone(), transport.clone());
+                    entry.member = member(Arc::clone(load), endpoint);
                 }
             }
             None => {
-                self.entries.push(Entry { member: member(Arc::default()), weight, draining: None })
+                let load = Arc::default();
+                let endpoint = Endpoint::new(address.clone(), transport.clone(), Arc::clone(&load));
+                let member = member(load, endpoint);
+                self.entries.push(Entry { member, weight, draining: None });
             }
         }
     }

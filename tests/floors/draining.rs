@@ -184,6 +184,69 @@ async fn a_body_that_nobody_reads_is_cut_when_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_is_cut_though_its_target_was_deregistered_outside_a_runtime() {
+    let web = draining(&[endless("endless")]);
+    let (mut body, load) = unread(&web).await;
+    let deregistered = Instant::now();
+    let outside = std::thread::spawn({
+        let web = web.clone();
+        // There the clock is the system's, so no time may pass.
+        move || web.deregister("endless")
+    });
+    assert!(outside.join().unwrap());
+    let lasted = gone(&load).await - deregistered;
+    assert!(lasted >= secs(40) && lasted <= secs(41), "{lasted:?}");
+    cut(&mut body).await;
+}
+
+#[tokio::test]
+async fn a_body_is_cut_though_its_target_was_deregistered_in_a_runtime_that_ended() {
+    let web = group("web").deregistration_delay(Duration::from_millis(50)).build().unwrap();
+    web.register(endless("endless"));
+    let (mut body, load) = unread(&web).await;
+    let other = std::thread::spawn({
+        let web = web.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async { web.deregister("endless") })
+        }
+    });
+    assert!(other.join().unwrap());
+    until("nothing is in flight", || load.in_flight() == 0).await;
+    cut(&mut body).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_cut_though_its_service_was_replaced_under_its_id() {
+    let web = draining(&[endless("endless")]);
+    let (mut body, load) = unread(&web).await;
+    web.register(named("endless"));
+    web.register(Target::new("127.0.0.1:9".parse().unwrap()).with_id("endless"));
+    let deregistered = Instant::now();
+    web.deregister("endless");
+    assert_eq!(gone(&load).await - deregistered, secs(40));
+    cut(&mut body).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_began_after_its_target_was_deregistered_is_cut_too() {
+    let web = draining(&[endless("endless")]);
+    // A request that was picked by the snapshot before, and counts only now.
+    let request = get("/");
+    let picked = web.assign(&Head::of(&request, None), None, &[]).unwrap();
+    let (member, load) = (picked.member, std::sync::Arc::clone(picked.lease.load()));
+    drop(picked.lease);
+    let deregistered = Instant::now();
+    web.deregister("endless");
+    settle().await;
+    let lease = load.begin(None).unwrap();
+    let assigned = Assigned::new(request, RuleId::Default, web.name().clone(), member, lease);
+    let response = Forward::new().oneshot(assigned).await.unwrap();
+    assert_eq!(gone(&load).await - deregistered, secs(40));
+    cut(&mut response.into_body()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_that_is_registered_again_in_time_goes_on_as_before() {
     let target = endless("endless");
     let web = draining(std::slice::from_ref(&target));
@@ -253,4 +316,25 @@ async fn without_a_delay_all_is_cut_at_once() {
     reading.await.unwrap();
     cut(&mut unread).await;
     assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_leaves_no_task_behind() {
+    let web = draining(&[endless("endless"), named("named")]);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let mut balancer = balancer(&web);
+    let bodies = futures_util::future::join_all((0..4).map(|_| balancer.call(get("/")))).await;
+    assert_eq!(tasks(), before, "nothing is watched while nothing drains");
+    web.set_targets([]);
+    assert!(tasks() > before);
+    tokio::time::sleep(secs(40)).await;
+    settle().await;
+    assert_eq!(tasks(), before);
+    drop(bodies);
+    // Nothing is in flight, so there is nothing to wait for.
+    web.register(named("idle"));
+    fetch(&balancer).await;
+    web.set_targets([]);
+    assert_eq!(tasks(), before);
 }
