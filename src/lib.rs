@@ -55,6 +55,19 @@
 //! |---|---|---|
 //! | `sticky` | yes | the load-balancer cookie, sealed by AES-256-GCM |
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Strangers' traffic must not make us panic; tests and examples may.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::string_slice,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod balancer;
 pub mod layer;

@@ -1,12 +1,5 @@
 //! Each example is run, and what it prints or answers is compared with what it promises.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test that cannot start fails"
-)]
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,

@@ -20,9 +20,23 @@ use crate::{lease::Load, rng::Rng};
 /// # Examples
 ///
 /// ```
-/// use pointsman::algorithm::{Algorithm, LeastOutstandingRequests};
+/// use pointsman::{Target, TargetGroup, algorithm::LeastOutstandingRequests, head::Head};
 ///
-/// assert_eq!(LeastOutstandingRequests::new().name(), "least_outstanding_requests");
+/// let group = TargetGroup::builder("web").algorithm(LeastOutstandingRequests::new()).build()?;
+/// for id in ["a", "b"] {
+///     group.register(Target::host("127.0.0.1:3000")?.with_id(id));
+/// }
+/// let request = http::Request::new(());
+/// let assign = || group.assign(&Head::of(&request, None), None, &[]);
+///
+/// // While one exchange is in flight, the other target gets all that are short.
+/// let long = assign()?;
+/// assert_eq!(long.member.id(), "a");
+/// for _ in 0..3 {
+///     let short = assign()?;
+///     assert_eq!(short.member.id(), "b");
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeastOutstandingRequests(());

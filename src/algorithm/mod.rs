@@ -79,10 +79,6 @@ pub trait Algorithm: fmt::Debug + Send + Sync {
     fn prepare(&self, members: &[Weighted]) -> Box<dyn Picker>;
 }
 
-/// All that come with the crate, for the laws that each must keep.
-#[cfg(test)]
-pub(crate) static ALL: [&dyn Algorithm; 2] = [&RoundRobin::new(), &LeastOutstandingRequests::new()];
-
 /// Picks one of the members it was prepared for.
 pub trait Picker: Send + Sync {
     /// Returns the place of the picked member in the slice given to [`Algorithm::prepare`], or

@@ -23,18 +23,31 @@ use crate::rng::Rng;
 /// # Examples
 ///
 /// ```
-/// use pointsman::algorithm::{Algorithm, RoundRobin};
+/// use pointsman::{Target, TargetGroup, algorithm::RoundRobin, head::Head};
 ///
-/// assert_eq!(RoundRobin::new().name(), "round_robin");
+/// let group = TargetGroup::builder("web").algorithm(RoundRobin::new()).build()?;
+/// for (id, weight) in [("a", 5), ("b", 1), ("c", 1)] {
+///     group.register(Target::host("127.0.0.1:3000")?.with_id(id).weight(weight)?);
+/// }
+/// let request = http::Request::new(());
+/// let mut picks = String::new();
+/// for _ in 0..7 {
+///     picks += group.assign(&Head::of(&request, None), None, &[])?.member.id();
+/// }
+/// assert_eq!(picks, "aabacaa");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// Many balancers that start together send their first requests all to the first target, unless
 /// each has a seed of its own:
 ///
 /// ```
-/// use pointsman::algorithm::RoundRobin;
+/// use pointsman::{TargetGroup, algorithm::RoundRobin};
 ///
-/// let third_of_many = RoundRobin::new().seed(3);
+/// let number_of_this_balancer = 3;
+/// let algorithm = RoundRobin::new().seed(number_of_this_balancer);
+/// let group = TargetGroup::builder("web").algorithm(algorithm).build();
+/// assert!(group.is_ok());
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoundRobin {

@@ -53,7 +53,7 @@ impl fmt::Display for TargetExplanation {
         match &self.pick {
             Ok((target, Why::Session)) => writeln!(f, "target {target}, by its session")?,
             Ok((target, Why::Algorithm)) => writeln!(f, "target {target}, picked by {algorithm}")?,
-            Err(error) => writeln!(f, "no target: {error}; answered {}", error.status().as_u16())?,
+            Err(error) => writeln!(f, "answered {}: {error}", error.status().as_u16())?,
         }
         for target in &self.status.targets {
             let TargetStatus { target, state, weight, in_flight, .. } = target;

@@ -1,7 +1,7 @@
 //! Target groups: who is registered, how they are treated, and which of them gets a request.
 //!
-//! A group publishes whole snapshots ([`roster`]); a request loads one and decides on it
-//! ([`assign`]). Checking is `check/`'s affair, which reports through [`TargetGroup::rebuild`].
+//! A group publishes whole snapshots (`roster.rs`); a request loads one and decides on it
+//! (`assign.rs`). Checking is `check/`'s affair, which reports through `TargetGroup::rebuild`.
 
 mod assign;
 mod builder;

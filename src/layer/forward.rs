@@ -126,12 +126,15 @@ fn toward_target(request: &mut Request<Body>, address: &Address) {
 /// Tells a balancer in this process who the client is, and that the forwarding headers say so
 /// already. Whom this one did not believe, that one cannot either.
 fn toward_balancer(request: &mut Request<Body>, peer: Option<Peer>) {
-    match peer {
-        Some(mut peer) => {
-            peer.mark_forwarded();
-            request.extensions_mut().insert(peer);
-        }
-        None => _ = request.extensions_mut().remove::<Peer>(),
+    let extensions = request.extensions_mut();
+    let Some(mut peer) = peer else {
+        extensions.remove::<Peer>();
+        return;
+    };
+    peer.mark_forwarded();
+    match extensions.get_mut::<Peer>() {
+        Some(known) => *known = peer,
+        None => _ = extensions.insert(peer),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     group::TargetExplanation,
     head::Head,
-    id::{GroupName, RuleId},
+    id::{GroupName, RuleId, TargetId},
 };
 
 impl RuleTable {
@@ -82,7 +82,7 @@ impl RuleTable {
         match found {
             Ok(found) => {
                 explanation.action = Some(found.action().clone());
-                explanation.follow(found.action(), self, head);
+                explanation.follow(found, self, head);
             }
             Err(error) => explanation.error = Some(error),
         }
@@ -131,8 +131,13 @@ impl Explanation {
         self.group.as_ref()
     }
 
-    /// Returns which target of the group it would be, and why.
-    pub fn target(&self) -> Option<&TargetExplanation> {
+    /// Returns the target it would be, if one can be had.
+    pub fn target(&self) -> Option<&TargetId> {
+        self.target.as_ref()?.target()
+    }
+
+    /// Returns which target of the group it would be and why, or why none.
+    pub fn choice(&self) -> Option<&TargetExplanation> {
         self.target.as_ref()
     }
 
@@ -141,8 +146,8 @@ impl Explanation {
         self.error.as_ref()
     }
 
-    fn follow(&mut self, action: &Action, table: &RuleTable, head: &Head<'_>) {
-        match action {
+    fn follow(&mut self, found: Match<'_>, table: &RuleTable, head: &Head<'_>) {
+        match found.action() {
             Action::Forward(forward) => {
                 if let Some(group) = forward.choose(&table.rng().copy()) {
                     self.group = Some(group.name().clone());
@@ -153,7 +158,7 @@ impl Explanation {
                 Ok(location) => {
                     self.location = Some(String::from_utf8_lossy(location.as_bytes()).into_owned());
                 }
-                Err(error) => self.error = Some(error),
+                Err(error) => self.error = Some(error.with_rule(found.rule())),
             },
             Action::FixedResponse(_) => {}
         }
@@ -165,8 +170,7 @@ impl fmt::Display for Explanation {
         let mut lines: Vec<String> = self.rules.iter().map(ToString::to_string).collect();
         lines.extend(self.action.as_ref().map(ToString::to_string));
         lines.extend(self.location.as_ref().map(|location| format!("location: {location}")));
-        lines.extend(self.group.as_ref().map(|group| format!("group: {group}")));
-        lines.extend(self.target.as_ref().map(|target| format!("target: {target}")));
+        lines.extend(self.target.as_ref().map(|target| target.to_string().trim_end().to_owned()));
         lines.extend(self.error.as_ref().map(|error| format!("error: {error}")));
         f.write_str(&lines.join("\n"))
     }

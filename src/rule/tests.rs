@@ -1,3 +1,5 @@
+//! The rules as a whole: ALB's vectors by number, and tables against a naive evaluation.
+
 use http::Request;
 
 use super::*;
@@ -374,7 +376,7 @@ fn a_table_for_one_group_forwards_everything() {
     let explanation = table.explain(&Head::of(&request, None));
     assert_eq!(explanation.matched_rule(), Some(RuleId::Default));
     assert_eq!(explanation.group().unwrap(), "web");
-    assert!(explanation.target().is_some());
+    assert!(explanation.choice().is_some());
 }
 
 #[test]
@@ -438,7 +440,7 @@ fn an_explanation_reads_well() {
         r#"  yes: source-ip is one of 192.0.2.0/24: got 192.0.2.1"#,
         r#"  yes: custom always: got the request"#,
         r#"forward to beta with weight 9, web with weight 0"#,
-        r#"group: beta"#,
+        r#"group beta keeps no sessions"#,
     ];
     let lines: Vec<_> = told.lines().take(expected.len()).collect();
     assert_eq!(lines, expected);

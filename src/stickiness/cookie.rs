@@ -1,1 +1,272 @@
-//! stub
+//! The load-balancer cookie: which of a request's cookies is it, what does it say, and when is it
+//! written anew.
+//!
+//! Its settings are checked in `builder.rs`; what proves that an entry is ours is `seal.rs`'s affair.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::{
+    HeaderMap, HeaderValue,
+    header::{COOKIE, SET_COOKIE},
+};
+
+use super::{
+    Session, Stickiness,
+    cache::{Cache, Issued},
+    seal::{Entry, Seal, Unsealed},
+};
+use crate::{
+    head::Head,
+    id::{GroupName, TargetId},
+};
+
+/// The most groups that one client's cookie remembers a target of. With ids of the greatest length
+/// they fit into what a client keeps of a cookie, and a forger gets no more openings a key than this.
+pub(super) const ENTRIES_MAX: usize = 8;
+
+/// The longest value that is read; clients keep 4096 bytes of a cookie, its name included
+/// (RFC 6265 §6.1).
+const VALUE_MAX: usize = 4096;
+
+/// How much of a request's Cookie fields is read, in bytes: twice the longest cookie.
+const SCAN_MAX: usize = 8192;
+
+/// The longest session; ALB's.
+pub(super) const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The longest time between two seals of one target.
+const TICK_MAX: Duration = Duration::from_secs(60);
+
+/// How many ticks a session lasts at least: with the one begun it is longer by a fiftieth at most.
+const TICKS_MIN: u32 = 50;
+
+/// The load-balancer cookie: remembers each client's target in the client's cookie.
+///
+/// What the cookie says is sealed (AES-256-GCM): a client can neither read nor change it. It has one
+/// entry for each group the client came to, eight at most: the newest first, the oldest is dropped.
+/// Groups may share one cookie, as [clones](Clone) or made of the same name and keys. Two first
+/// requests to two groups at the same moment write two cookies, of which the client keeps the
+/// later; the other group's session then begins with its next request.
+///
+/// A session lasts for the duration set, and up to a fiftieth of it or a minute longer, from the last
+/// response on: responses write the cookie anew, but not more often than that. When it ends is
+/// sealed too; the cookie's Max-Age only lets the client forget in time.
+///
+/// Of a request, the first 8 KiB of all Cookie fields are read. A cookie whose name comes there twice
+/// or whose value is longer than 4 KiB is ignored, and so is every entry that is forged, expired,
+/// sealed with another key, for another cookie or for another group.
+///
+/// Targets with ids longer than 256 bytes are not remembered, and none while the operating system
+/// gives no random numbers; a warning says so once.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::SystemTime;
+/// use http::{HeaderMap, Request};
+/// use pointsman::{
+///     head::Head,
+///     stickiness::{CookieKey, LoadBalancerCookie, Session, Stickiness},
+/// };
+///
+/// let cookie = LoadBalancerCookie::builder(CookieKey::generate()?).build()?;
+/// let (group, target, now) = ("web".into(), "10.0.0.1:80".into(), SystemTime::now());
+///
+/// let mut response = HeaderMap::new();
+/// cookie.remember(&group, &Session::default(), &target, &mut response, now);
+/// let set = response["set-cookie"].to_str()?;
+/// assert!(set.ends_with("; Max-Age=86460; Path=/; HttpOnly"));
+///
+/// let (pair, _) = set.split_once(';').unwrap();
+/// let request = Request::get("/").header("cookie", pair).body(())?;
+/// let session = cookie.recall(&group, &Head::of(&request, None), now);
+/// assert_eq!(session.target(), Some(&target));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct LoadBalancerCookie(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    seal: Seal,
+    duration: Duration,
+    tick: Duration,
+    /// What follows Max-Age.
+    attributes: String,
+    issued: Cache,
+    warned_of_entropy: AtomicBool,
+    warned_of_target: AtomicBool,
+}
+
+impl LoadBalancerCookie {
+    /// Makes a cookie of settings that were checked.
+    pub(super) fn new(name: String, seal: Seal, duration: Duration, attributes: String) -> Self {
+        Self(Arc::new(Inner {
+            name,
+            seal,
+            duration,
+            tick: (duration / TICKS_MIN).min(TICK_MAX),
+            attributes,
+            issued: Cache::default(),
+            warned_of_entropy: AtomicBool::new(false),
+            warned_of_target: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl Stickiness for LoadBalancerCookie {
+    fn recall(&self, group: &GroupName, head: &Head<'_>, now: SystemTime) -> Session {
+        let Some(value) = find(head.headers, &self.0.name) else { return Session::default() };
+        let mut session = None;
+        let mut memo = String::new();
+        for text in value.split(|&byte| byte == b'.').take(ENTRIES_MAX) {
+            let Some(entry) = Entry::parse(text) else { continue };
+            if entry.is_of(group) {
+                // What does not open, has expired or comes after one that opened, is dropped.
+                if session.is_none() {
+                    session = self.open(group, &entry, now);
+                }
+            } else if let Ok(text) = str::from_utf8(text) {
+                push(&mut memo, text);
+            }
+        }
+        session.unwrap_or_default().with_memo(memo)
+    }
+
+    fn remember(
+        &self,
+        group: &GroupName,
+        session: &Session,
+        target: &TargetId,
+        headers: &mut HeaderMap,
+        now: SystemTime,
+    ) {
+        let inner = &*self.0;
+        let until = inner.end_of_tick(now).saturating_add(inner.duration);
+        let written = session.until().is_some_and(|written| since_epoch(written) == until);
+        if written && session.target() == Some(target) {
+            return;
+        }
+        let Some(issued) = inner.issue(group, target, until) else { return };
+        let header = match session.memo() {
+            "" => Some(issued.header.clone()),
+            // Another group's sessions may last longer than this one's; all end as they are sealed to.
+            memo => inner.header(&issued.entry, memo, DURATION_MAX + TICK_MAX),
+        };
+        if let Some(header) = header {
+            // A response of as many fields as a map can hold goes without.
+            let _ = headers.try_append(SET_COOKIE, header);
+        }
+    }
+}
+
+impl LoadBalancerCookie {
+    fn open(&self, group: &GroupName, entry: &Entry, now: SystemTime) -> Option<Session> {
+        let (target, until) = self.0.seal.open(group, entry)?;
+        let until = UNIX_EPOCH.checked_add(until)?;
+        (now < until).then(|| Session::new(target, until))
+    }
+}
+
+impl Inner {
+    /// Returns when the tick that has begun will end, since 1970, in whole milliseconds.
+    fn end_of_tick(&self, now: SystemTime) -> Duration {
+        let tick = self.tick.as_millis().max(1) as u64;
+        let begun = since_epoch(now).as_millis() as u64 / tick;
+        Duration::from_millis(begun.saturating_add(1).saturating_mul(tick))
+    }
+
+    /// Returns a target's entry, sealed now or earlier in the tick.
+    fn issue(&self, group: &GroupName, target: &TargetId, until: Duration) -> Option<Arc<Issued>> {
+        if let Some(issued) = self.issued.find(group, target, until) {
+            return Some(issued);
+        }
+        let entry = match self.seal.seal(group, target, until) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.warn(group, &error);
+                return None;
+            }
+        };
+        let header = self.header(&entry, "", self.duration + self.tick)?;
+        let (group, target) = (group.clone(), target.clone());
+        let issued = Arc::new(Issued { group, target, until, entry, header });
+        self.issued.keep(&issued);
+        Some(issued)
+    }
+
+    fn header(&self, entry: &str, memo: &str, max_age: Duration) -> Option<HeaderValue> {
+        let (name, attributes) = (&self.name, &self.attributes);
+        let dot = if memo.is_empty() { "" } else { "." };
+        // Rounded up, so that the client never forgets too early.
+        let seconds = max_age.as_millis().div_ceil(1000);
+        let header = format!("{name}={entry}{dot}{memo}; Max-Age={seconds}{attributes}");
+        HeaderValue::try_from(header).ok()
+    }
+
+    /// Warns once of each cause, since it might come with every response.
+    fn warn(&self, group: &GroupName, error: &Unsealed) {
+        let warned = match error {
+            Unsealed::NoEntropy(_) => &self.warned_of_entropy,
+            Unsealed::LongTargetId(_) => &self.warned_of_target,
+        };
+        if !warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%group, %error, "sessions are not kept");
+        }
+    }
+}
+
+impl fmt::Debug for LoadBalancerCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadBalancerCookie")
+            .field("name", &self.0.name)
+            .field("duration", &self.0.duration)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Finds the value of the cookie of this name, unless that is not certain.
+///
+/// A cookie that the bound cuts is read up to there; the entries before it prove themselves.
+fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let mut left = SCAN_MAX;
+    let mut found = None;
+    for field in headers.get_all(COOKIE) {
+        let field = field.as_bytes();
+        let field = field.get(..left).unwrap_or(field);
+        left -= field.len();
+        for pair in field.split(|&byte| byte == b';') {
+            let value = pair
+                .trim_ascii()
+                .strip_prefix(name.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b"="));
+            match value {
+                None => {}
+                // Whose is it? Another host of the domain may have set one of the two.
+                Some(_) if found.is_some() => return None,
+                Some(value) => found = Some(value),
+            }
+        }
+    }
+    found.filter(|value| value.len() <= VALUE_MAX)
+}
+
+fn push(memo: &mut String, text: &str) {
+    if !memo.is_empty() {
+        memo.push('.');
+    }
+    memo.push_str(text);
+}
+
+/// Returns the time since 1970, in whole milliseconds; nothing for a clock that stands before that.
+fn since_epoch(time: SystemTime) -> Duration {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_millis(since.as_millis() as u64)
+}

@@ -4,14 +4,27 @@
 //! the `Sticky` floor's affair.
 
 #[cfg(feature = "sticky")]
+mod builder;
+#[cfg(feature = "sticky")]
+mod cache;
+#[cfg(feature = "sticky")]
 mod cookie;
 #[cfg(feature = "sticky")]
 mod seal;
+#[cfg(feature = "sticky")]
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, time::SystemTime};
 
 use http::HeaderMap;
 
+#[cfg(feature = "sticky")]
+pub use self::{
+    builder::{CookieBuilder, InvalidCookie, SameSite},
+    cookie::LoadBalancerCookie,
+    seal::{CookieKey, NoEntropy},
+};
 use crate::{
     head::Head,
     id::{GroupName, TargetId},

@@ -1,7 +1,6 @@
 //! Servers and clients for the tests over real sockets, all on 127.0.0.1 and ports of the system's
 //! choice.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot start fails")]
 
 use std::{
     convert::Infallible,

@@ -2,7 +2,10 @@
 //!
 //! Which redirects a listener may not make (from HTTPS to HTTP) is left to whoever knows listeners.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, uri::Scheme};
@@ -218,14 +221,20 @@ fn is_protocol(text: &str) -> bool {
 }
 
 fn is_host(host: &Template) -> bool {
-    let ipv6 = host.as_str().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    match ipv6 {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-            !host.as_str().is_empty() && host.consists_of(&[Host], fits)
-        }
-    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let named = !host.as_str().is_empty() && host.consists_of(&[Host], fits);
+    named || is_ipv6_in_brackets(host.as_str())
+}
+
+fn is_ipv6_in_brackets(text: &str) -> bool {
+    let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Tells whether a host can stand in a URI (RFC 3986 §3.2.2).
+fn is_uri_host(host: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
+    (!host.is_empty() && host.bytes().all(fits)) || is_ipv6_in_brackets(host)
 }
 
 fn is_port(text: &str) -> bool {
@@ -270,7 +279,7 @@ impl<'a> Asked<'a> {
             Port => into.push_str(&self.port.to_string()),
             Path => {
                 let path = self.head.path();
-                // A field holds no bytes outside ASCII that all clients read alike.
+                // Clients differ in how they read bytes outside ASCII in a field.
                 into.extend(utf8_percent_encode(path.strip_prefix('/').unwrap_or(path), CONTROLS));
             }
             Query => {
@@ -280,18 +289,15 @@ impl<'a> Asked<'a> {
         Ok(())
     }
 
-    /// A host that could not stand in a URI (RFC 3986 §3.2.2) counts as none: it would end the host
-    /// early and move what follows into it.
+    /// A host that cannot stand in a URI counts as none: another part would begin in its midst.
     fn host(&self) -> Result<String, Error> {
-        let fits =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=[]:".contains(&byte);
-        match self.head.host().filter(|host| !host.is_empty() && host.bytes().all(fits)) {
-            Some(host) => Ok(host.to_ascii_lowercase()),
-            None => match self.head.peer.and_then(Peer::local_addr) {
-                Some(local) if local.is_ipv6() => Ok(format!("[{}]", local.ip())),
-                Some(local) => Ok(local.ip().to_string()),
-                None => Err(Error::new(Kind::Other, "a redirect, and the request names no host")),
-            },
+        if let Some(host) = self.head.host().filter(|host| is_uri_host(host)) {
+            return Ok(host.to_ascii_lowercase());
+        }
+        match self.head.peer.and_then(Peer::local_addr).map(|local| local.ip().to_canonical()) {
+            Some(IpAddr::V4(address)) => Ok(address.to_string()),
+            Some(IpAddr::V6(address)) => Ok(format!("[{address}]")),
+            None => Err(Error::new(Kind::Other, "a redirect, and the request names no host")),
         }
     }
 }

@@ -13,8 +13,9 @@ mod query;
 mod source_ip;
 
 mod glob;
-mod normal;
 mod subject;
+
+mod normal;
 
 use std::{fmt, sync::Arc};
 
@@ -33,8 +34,8 @@ use super::invalid::Faults;
 /// One thing a rule asks of a request.
 ///
 /// Each holds any number of values, of which one has to match. In patterns `*` is any number of
-/// characters, `/` and `.` among them, and `?` exactly one; a pattern matches the whole or not at
-/// all. Patterns are of visible ASCII characters, those for a header's value of spaces too.
+/// characters, `/` and `.` among them, and `?` exactly one (one byte, outside ASCII); a pattern
+/// matches the whole or not at all. Patterns are of visible ASCII characters, those for a header's value of spaces too.
 ///
 /// | condition | compared with | upper and lower case | patterns |
 /// |---|---|---|---|

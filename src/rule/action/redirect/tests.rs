@@ -1,7 +1,9 @@
+//! Where redirects lead.
+
 use http::Request;
 
 use super::*;
-use crate::rule::InvalidRules;
+use crate::rule::invalid::InvalidRules;
 
 fn request(target: &str, host: &str) -> Request<()> {
     Request::get(target).header("host", host).body(()).unwrap()
@@ -89,7 +91,7 @@ fn a_host_that_is_none_is_replaced_by_the_address_connected_to() {
     let peer = Peer::new("192.0.2.1:5000".parse().unwrap());
     let v4 = peer.local("192.0.2.9:80".parse().unwrap());
     let v6 = peer.local("[2001:db8::9]:80".parse().unwrap());
-    for host in ["", "a.com/evil", "a b"] {
+    for host in ["", "a.com/evil", "a b", "a:b:80", "[a]"] {
         check(&redirect, &request("/", host), Some(&v4), "http://192.0.2.9:80/x");
         check(&redirect, &request("/", host), Some(&v6), "http://[2001:db8::9]:80/x");
         assert!(redirect.location(&Head::of(&request("/", host), Some(&peer))).is_err());
