@@ -10,6 +10,7 @@
 mod support;
 
 mod by_hand;
+mod checks;
 mod composition;
 mod draining;
 mod groups;
