@@ -112,29 +112,40 @@ impl Schedule {
     ) -> (Vec<Arc<Member>>, Instant) {
         let mut next = now + self.interval;
         let mut known = HashMap::with_capacity(members.len());
-        let mut chosen = Vec::new();
+        let mut waiting = Vec::new();
         for member in members {
-            let mut due = self.due.remove(&key(&member)).unwrap_or_else(|| Due {
+            let due = self.due.remove(&key(&member)).unwrap_or_else(|| Due {
                 _member: Arc::clone(&member),
                 at: now,
                 under_way: false,
             });
-            if !due.under_way && due.at <= now && chosen.len() < room {
-                due.under_way = true;
-                // A tenth either way, so that the checks of many targets spread.
-                let tenth = self.interval.as_micros() as u64 / 10;
-                let early = self.jitter.below(2 * tenth + 1);
-                due.at = now + self.interval - Duration::from_micros(tenth)
-                    + Duration::from_micros(early);
-                chosen.push(Arc::clone(&member));
+            if !due.under_way && due.at <= now {
+                waiting.push((due.at, Arc::clone(&member)));
             } else if !due.under_way {
-                next = next.min(due.at.max(now));
+                next = next.min(due.at);
             }
             known.insert(key(&member), due);
         }
         self.due = known;
-        // Those for whom there was no room are looked at when a check ends.
+        // Who has waited longest goes first, so that many dead targets, each waited for until its
+        // timeout, do not keep the others from ever being checked. Those for whom there is no room
+        // are looked at when a check ends.
+        waiting.sort_by_key(|(at, _)| *at);
+        waiting.truncate(room);
+        let chosen = waiting.into_iter().map(|(_, member)| member).collect::<Vec<_>>();
+        chosen.iter().for_each(|member| self.begin(member, now));
         (chosen, next)
+    }
+
+    fn begin(&mut self, member: &Arc<Member>, now: Instant) {
+        // A tenth either way, so that the checks of many targets spread.
+        let tenth = self.interval.as_micros() as u64 / 10;
+        let early = self.jitter.below(2 * tenth + 1);
+        let interval = self.interval - Duration::from_micros(tenth) + Duration::from_micros(early);
+        if let Some(due) = self.due.get_mut(&key(member)) {
+            due.under_way = true;
+            due.at = now + interval;
+        }
     }
 
     fn ended(&mut self, member: &Arc<Member>) {

@@ -288,6 +288,39 @@ async fn checks_are_made_side_by_side() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_very_many_targets_some_are_checked_at_a_time() {
+    let script = Script::well();
+    let ids = (0..600).map(|number| format!("target {number}")).collect::<Vec<_>>();
+    ids.iter().take(300).for_each(|id| script.finds(id, Finding::Hangs));
+    let targets = ids.iter().map(|id| named("any").with_id(&**id)).collect::<Vec<_>>();
+    let (web, _balancer) = checked(scripted(&script), &targets);
+    settle().await;
+    assert_eq!(script.count(), 256, "no more are under way");
+    let started = Instant::now();
+    web.until_healthy(300).await;
+    assert_eq!(started.elapsed(), secs(5), "after the timeout of the first");
+    tokio::time::sleep(secs(5)).await;
+    settle().await;
+    let unhealthy = web.status().targets.into_iter().filter(|t| t.state == State::Unhealthy);
+    assert_eq!(unhealthy.count(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_too_many_targets_those_are_checked_first_that_waited_longest() {
+    let script = Script::well();
+    let ids = (0..600).map(|number| format!("target {number}")).collect::<Vec<_>>();
+    ids.iter().for_each(|id| script.finds(id, Finding::Hangs));
+    let targets = ids.iter().map(|id| named("any").with_id(&**id)).collect::<Vec<_>>();
+    let (_web, _balancer) = checked(scripted(&script).timeout(secs(10)), &targets);
+    tokio::time::sleep(secs(290)).await;
+    // There is time for 29 rounds of 256, which is about 12 for each.
+    for id in &ids {
+        let asked = script.asked(id).len();
+        assert!((10..=15).contains(&asked), "{id}: {asked}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_listener_is_woken_and_hears_only_what_comes() {
     let script = Script::well();
     let (web, _balancer) = checked(scripted(&script), &[named("one")]);
