@@ -176,7 +176,7 @@ fn record(
                 old: old.state,
                 new: new.state,
                 reason: new.reason,
-                description: new.description.or(old.description),
+                description: new.description,
             });
         }
     }

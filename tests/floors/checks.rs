@@ -321,6 +321,67 @@ async fn of_too_many_targets_those_are_checked_first_that_waited_longest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn changes_are_told_in_their_order() {
+    let events = Events::capture();
+    let script = Script::well();
+    let (web, balancer) = checked(scripted(&script), &[named("one")]);
+    let (mut changes, mut others) = (web.changes(), web.changes());
+    script.finds("two", Finding::FailsWith(Failure::new(Reason::Timeout, "too slow")));
+    web.register(named("two"));
+    tokio::time::sleep(secs(1)).await;
+    script.finds("one", Finding::Fails("gone bad"));
+    script.finds("two", Finding::Well);
+    tokio::time::sleep(secs(12)).await;
+
+    let mut told = Vec::new();
+    while let Some(change) = changes.next().now_or_never().flatten() {
+        told.push(change);
+    }
+    let of = |target: &str| {
+        let of = told.iter().filter(|change| change.target == target);
+        of.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("one"),
+        [
+            "web one: initial -> healthy",
+            "web one: healthy -> unhealthy (Target.FailedHealthChecks): gone bad",
+        ]
+    );
+    assert_eq!(
+        of("two"),
+        [
+            "web two: initial -> unhealthy (Target.Timeout): too slow",
+            "web two: unhealthy -> healthy",
+        ]
+    );
+    let HealthChange { old, new, reason, description, .. } = told[0].clone();
+    assert_eq!((old, new, reason, description), (State::Initial, State::Healthy, None, None));
+    // Every listener hears all of them.
+    for change in &told {
+        assert_eq!(others.next().await.as_ref(), Some(change));
+    }
+
+    // And each is one event.
+    let events = events.take_of("health changed");
+    assert_eq!(events.len(), told.len());
+    for (event, change) in events.iter().zip(&told) {
+        assert_eq!(event.level, Level::INFO);
+        assert_eq!(event.field("group"), Some("web"));
+        assert_eq!(event.field("target"), Some(&*change.target));
+        assert_eq!(event.field("old"), Some(&*change.old.to_string()));
+        assert_eq!(event.field("new"), Some(&*change.new.to_string()));
+        assert_eq!(event.field("reason"), change.reason.map(|r| r.to_string()).as_deref());
+        assert_eq!(event.field("description"), change.description.as_deref());
+    }
+
+    // They end with the group.
+    drop((web, balancer));
+    settle().await;
+    assert_eq!(changes.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_listener_is_woken_and_hears_only_what_comes() {
     let script = Script::well();
     let (web, _balancer) = checked(scripted(&script), &[named("one")]);
