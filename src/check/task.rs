@@ -4,7 +4,7 @@
 //! side by side; what comes back together changes the roster once.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -167,8 +167,14 @@ fn record(
     all: Vec<Checked>,
 ) {
     let mut changes = Vec::new();
+    let members = group.checked_members();
+    let registered = members.iter().map(key).collect::<HashSet<_>>();
     for (member, result) in all {
         schedule.ended(&member);
+        // It left while it was asked; another one may have its name by now.
+        if !registered.contains(&key(&member)) {
+            continue;
+        }
         if let Some((old, new)) = member.health().record(result, settings.thresholds) {
             changes.push(HealthChange {
                 group: group.name().clone(),

@@ -439,6 +439,37 @@ fn held(id: &str) -> (Target, watch::Sender<bool>) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_back_of_a_target_that_left_meanwhile_is_not_told() {
+    let events = Events::capture();
+    let check = HealthCheck::http("/").interval(secs(100)).timeout(secs(50)).unhealthy_threshold(1);
+    let (target, release) = held("one");
+    let (web, _balancer) = checked(check.clone(), &[target]);
+    web.until_healthy(1).await;
+    tokio::time::sleep(secs(120)).await;
+    events.take();
+    let mut changes = web.changes();
+    // Another one takes its place; the check of the old one is still under way.
+    web.register(named("one"));
+    release.send_replace(true);
+    settle().await;
+    assert_eq!(state(&web, "one"), State::Healthy);
+    let told = changes.next().now_or_never().flatten().unwrap();
+    assert_eq!((told.old, told.new), (State::Initial, State::Healthy));
+    assert_eq!(changes.next().now_or_never(), None);
+
+    let (target, release) = held("one");
+    let (web, _balancer) = checked(check, std::slice::from_ref(&target));
+    web.until_healthy(1).await;
+    tokio::time::sleep(secs(120)).await;
+    let mut changes = web.changes();
+    web.deregister("one");
+    release.send_replace(true);
+    settle().await;
+    assert_eq!(changes.next().now_or_never(), None);
+    assert_eq!(events.take_of("health changed").len(), 2, "each was healthy once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn results_that_come_together_change_the_group_once() {
     let script = Script::well();
     let ids = (0..100).map(|number| format!("target {number}")).collect::<Vec<_>>();
