@@ -15,3 +15,4 @@ mod composition;
 mod draining;
 mod groups;
 mod panics;
+mod tasks;
