@@ -143,6 +143,35 @@ async fn swapping_tables_that_share_a_group_does_not_restart_its_checks() {
 }
 
 #[test]
+fn a_balancer_made_outside_a_runtime_starts_its_checks_at_the_first_call() {
+    let script = Script::well();
+    let web = checked_often(&script);
+    let balancer = balancer(&web);
+    // A call outside of any runtime does not count.
+    assert_eq!(send(&balancer, get("/")).now_or_never().unwrap().status, 500);
+    assert_eq!(script.count(), 0);
+    let runtime = runtime();
+    runtime.block_on(async {
+        assert_eq!(fetch(&balancer).await, (200, "one".into()));
+        tokio::time::timeout(SOON, web.until_healthy(1)).await.unwrap();
+    });
+    assert_eq!(state(&web, "one"), State::Healthy);
+}
+
+#[test]
+fn a_call_outside_a_runtime_does_not_put_the_checks_off() {
+    let script = Script::well();
+    let web = checked("web", &script);
+    let balancer = balancer(&web);
+    assert_eq!(send(&balancer, get("/")).now_or_never().unwrap().status, 500);
+    // The interval is ten seconds.
+    runtime().block_on(async {
+        fetch(&balancer).await;
+        until("the first check", || script.count() == 1).await;
+    });
+}
+
+#[test]
 fn the_floor_of_rules_alone_starts_the_checks_too() {
     let script = Script::well();
     let web = checked("web", &script);
