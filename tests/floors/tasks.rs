@@ -142,6 +142,24 @@ async fn swapping_tables_that_share_a_group_does_not_restart_its_checks() {
     assert_eq!(script.count(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_health_hears_when_an_old_group_is_used_again() {
+    let script = Script::well();
+    let web = checked("web", &script);
+    let first = balancer(&web);
+    web.until_healthy(1).await;
+    drop(first);
+    settle().await;
+    let waiting = tokio::spawn({
+        let web = web.clone();
+        async move { web.until_healthy(1).await }
+    });
+    settle().await;
+    assert!(!waiting.is_finished());
+    let _second = balancer(&web);
+    tokio::time::timeout(secs(60), waiting).await.unwrap().unwrap();
+}
+
 #[test]
 fn a_balancer_made_outside_a_runtime_starts_its_checks_at_the_first_call() {
     let script = Script::well();
