@@ -15,4 +15,5 @@ mod composition;
 mod draining;
 mod groups;
 mod panics;
+mod sockets;
 mod tasks;
