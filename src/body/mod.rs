@@ -12,8 +12,8 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -114,7 +114,7 @@ impl Body {
 
     /// Puts the body where it can be ended while nobody reads it.
     pub(crate) fn share(self) -> (Self, Arc<Shared>) {
-        let shared = Arc::new(Shared(Mutex::new(Some(self))));
+        let shared = Arc::new(Shared::new(self));
         (Self::of(Kind::Shared(Arc::clone(&shared))), shared)
     }
 
@@ -233,7 +233,7 @@ impl Kind {
                 }
             }
             Self::Boxed(body) => body.as_mut().poll_frame(cx),
-            Self::Shared(body) => match body.with(|body| Pin::new(body).poll_frame(cx)) {
+            Self::Shared(body) => match body.poll(cx) {
                 Ok(frame) => frame,
                 Err(error) => {
                     *self = Self::Empty;
@@ -246,26 +246,67 @@ impl Kind {
 
 /// A body of a service in this process: it can be ended by others than its reader, and its panics
 /// are caught.
-pub(crate) struct Shared(Mutex<Option<Body>>);
+pub(crate) struct Shared(Mutex<Slot>);
+
+struct Slot {
+    /// The body, or what ended it.
+    body: Result<Body, BodyError>,
+    reader: Option<Waker>,
+}
 
 impl Shared {
+    fn new(body: Body) -> Self {
+        Self(Mutex::new(Slot { body: Ok(body), reader: None }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn with<T>(&self, read: impl FnOnce(&mut Body) -> T) -> Result<T, BodyError> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(body) = slot.as_mut() else { return Err(BodyError::Cut) };
-        catch_unwind(AssertUnwindSafe(|| read(body))).map_err(|_| {
-            if let Some(mut body) = slot.take() {
-                body.finish(Outcome::Truncated);
-            }
-            BodyError::Panicked
-        })
+        self.lock().with(read)
+    }
+
+    fn poll(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<Option<Result<Frame<Bytes>, BoxError>>>, BodyError> {
+        let mut slot = self.lock();
+        let frame = slot.with(|body| Pin::new(body).poll_frame(cx))?;
+        // Whoever ends the body wakes its reader, who is to see that.
+        if frame.is_pending() && !slot.reader.as_ref().is_some_and(|old| old.will_wake(cx.waker()))
+        {
+            slot.reader = Some(cx.waker().clone());
+        }
+        Ok(frame)
     }
 
     /// Ends the body where it stands, and its exchange with it.
     pub(crate) fn cut(&self) {
-        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut body) = body {
-            body.finish(|_| Outcome::Cut);
+        let (body, reader) = {
+            let mut slot = self.lock();
+            (slot.end(BodyError::Cut, |_| Outcome::Cut), slot.reader.take())
+        };
+        drop(body);
+        if let Some(reader) = reader {
+            reader.wake();
         }
+    }
+}
+
+impl Slot {
+    fn with<T>(&mut self, read: impl FnOnce(&mut Body) -> T) -> Result<T, BodyError> {
+        let body = self.body.as_mut().map_err(|error| *error)?;
+        catch_unwind(AssertUnwindSafe(|| read(body))).map_err(|_| {
+            drop(self.end(BodyError::Panicked, Outcome::Truncated));
+            BodyError::Panicked
+        })
+    }
+
+    /// Ends the exchange and returns the body, if it did not end before.
+    fn end(&mut self, why: BodyError, outcome: fn(StatusCode) -> Outcome) -> Option<Body> {
+        self.body.as_mut().ok()?.finish(outcome);
+        std::mem::replace(&mut self.body, Err(why)).ok()
     }
 }
 

@@ -7,6 +7,7 @@ mod address;
 mod connect;
 mod connection;
 mod driver;
+mod live;
 mod local;
 mod pool;
 mod transport;
@@ -23,7 +24,7 @@ pub use self::{
     local::InProcess,
     transport::Transport,
 };
-use self::{connection::Lost, local::Local, pool::Pool};
+use self::{connection::Lost, live::Live, pool::Pool};
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},
@@ -35,33 +36,34 @@ pub struct Endpoint {
     address: Address,
     transport: Transport,
     load: Arc<Load>,
-    kind: Way,
+    live: Arc<Live>,
+    way: Way,
 }
 
 enum Way {
     Remote(Arc<Pool>),
-    Local(Arc<Local>),
+    Local(InProcess),
 }
 
 impl Endpoint {
     /// Makes an endpoint; nothing is opened before the first request. What is in flight is cut at
     /// the deadline of `load`.
     pub fn new(address: Address, transport: Transport, load: Arc<Load>) -> Self {
-        let kind = match &address {
-            Address::InProcess(service) => Way::Local(Arc::new(Local::new(service.clone()))),
-            _ => Way::Remote(Arc::default()),
-        };
-        Self { address, transport, load, kind }
+        Self::make(address, transport, load, Arc::default())
     }
 
-    /// Makes an endpoint of the same place that is reached in another way, by connections of its own.
-    pub(crate) fn with_transport(&self, transport: Transport) -> Self {
-        let kind = match &self.kind {
-            Way::Remote(_) => Way::Remote(Arc::default()),
-            // What is under way there must be found when it is to be cut.
-            Way::Local(local) => Way::Local(Arc::clone(local)),
+    /// Makes the endpoint of the same target at another address, or reached in another way: counts and
+    /// deadline are the same, connections are its own.
+    pub(crate) fn moved(&self, address: Address, transport: Transport) -> Self {
+        Self::make(address, transport, Arc::clone(&self.load), Arc::clone(&self.live))
+    }
+
+    fn make(address: Address, transport: Transport, load: Arc<Load>, live: Arc<Live>) -> Self {
+        let way = match &address {
+            Address::InProcess(service) => Way::Local(service.clone()),
+            _ => Way::Remote(Arc::default()),
         };
-        Self { address: self.address.clone(), transport, load: Arc::clone(&self.load), kind }
+        Self { address, transport, load, live, way }
     }
 
     /// Returns where it is.
@@ -76,12 +78,12 @@ impl Endpoint {
 
     /// Tells whether it is a service in this process.
     pub fn is_local(&self) -> bool {
-        matches!(self.kind, Way::Local(_))
+        matches!(self.way, Way::Local(_))
     }
 
     /// Returns how many connections are idle.
     pub fn connections_idle(&self) -> usize {
-        match &self.kind {
+        match &self.way {
             Way::Remote(pool) => pool.idle(),
             Way::Local(_) => 0,
         }
@@ -94,7 +96,7 @@ impl Endpoint {
     ///
     /// What was not sent at all comes back in the error ([`Error::take_unsent`]).
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        let pool = match &self.kind {
+        let pool = match &self.way {
             Way::Local(local) => return local.send(request, &self.load).await,
             Way::Remote(pool) => pool,
         };
@@ -133,7 +135,7 @@ impl Endpoint {
         request: Request<Body>,
         port: Option<u16>,
     ) -> Result<Response<Body>, Error> {
-        if let Way::Local(local) = &self.kind {
+        if let Way::Local(local) = &self.way {
             return local.call(request).await;
         }
         if Handle::try_current().is_err() {
@@ -154,7 +156,7 @@ impl Endpoint {
             Ok(stream) => stream,
             Err(error) => return Err(error.with_unsent(request)),
         };
-        match &self.kind {
+        match &self.way {
             Way::Remote(pool) if probe.is_none() => {
                 self.send_over(stream, address, pool, request).await
             }
@@ -199,17 +201,15 @@ impl Endpoint {
 
     /// Takes charge of an answer's body, so that it too ends at the deadline.
     pub(crate) fn adopt(&self, body: Body) -> Body {
-        match &self.kind {
+        match &self.way {
             Way::Remote(_) => body,
-            Way::Local(local) => local.adopt(body),
+            Way::Local(_) => self.live.adopt(body, &self.load),
         }
     }
 
     /// Begins to heed the deadline of its load, where no connection's driver does.
     pub(crate) fn drain(&self) {
-        if let Way::Local(local) = &self.kind {
-            local.cut_when_drained(&self.load);
-        }
+        self.live.cut_when_drained(&self.load);
     }
 }
 

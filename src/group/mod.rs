@@ -287,6 +287,11 @@ impl TargetGroup {
         registered.map(|entry| Arc::clone(&entry.member)).collect()
     }
 
+    /// Wakes those who wait for a change.
+    pub(crate) fn look_again(&self) {
+        self.0.published.send_modify(|_| ());
+    }
+
     pub(crate) fn published(&self) -> watch::Receiver<u64> {
         self.0.published.subscribe()
     }

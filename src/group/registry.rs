@@ -30,11 +30,11 @@ impl Desired {
 
     pub(super) fn register(&mut self, target: &Target) {
         let settings = &self.settings;
-        let member = |load| {
-            let (address, transport) = (target.address().clone(), settings.transport.clone());
-            let endpoint = Endpoint::new(address, transport, Arc::clone(&load));
-            Arc::new(Member::new(target.id().clone(), load, settings.health(), Arc::new(endpoint)))
+        let member = |load, endpoint| {
+            let id = target.id().clone();
+            Arc::new(Member::new(id, load, settings.health(), Arc::new(endpoint)))
         };
+        let (address, transport) = (target.address(), &settings.transport);
         let weight = target.weight_of();
         match self.entries.iter_mut().find(|entry| entry.member.id() == target.id()) {
             Some(entry) => {
@@ -42,12 +42,17 @@ impl Desired {
                 if entry.draining.take().is_some() {
                     entry.member.load().revive();
                 }
-                if entry.member.endpoint().address() != target.address() {
-                    entry.member = member(Arc::clone(entry.member.load()));
+                let (load, endpoint) = (entry.member.load(), entry.member.endpoint());
+                if endpoint.address() != address {
+                    let endpoint = endpoint.moved(address.clone(), transport.clone());
+                    entry.member = member(Arc::clone(load), endpoint);
                 }
             }
             None => {
-                self.entries.push(Entry { member: member(Arc::default()), weight, draining: None })
+                let load = Arc::default();
+                let endpoint = Endpoint::new(address.clone(), transport.clone(), Arc::clone(&load));
+                let member = member(load, endpoint);
+                self.entries.push(Entry { member, weight, draining: None });
             }
         }
     }
@@ -74,7 +79,8 @@ impl Desired {
             for entry in self.entries.iter_mut().filter(|entry| entry.draining.is_none()) {
                 let member = &entry.member;
                 let endpoint = if other_transport {
-                    Arc::new(member.endpoint().with_transport(settings.transport.clone()))
+                    let address = member.endpoint().address().clone();
+                    Arc::new(member.endpoint().moved(address, settings.transport.clone()))
                 } else {
                     Arc::clone(member.endpoint())
                 };

@@ -18,7 +18,7 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::future::Either;
 use http::{Extensions, Request, Response};
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 use tower::{BoxError, Layer, Service};
 
 use super::{headers, message::Routed, served::Served, stage::Stage};
@@ -135,18 +135,18 @@ impl Installed {
         let intervals = settings.map(|settings| settings.interval);
         let look_every = intervals.chain([LOOK_EVERY]).min().unwrap_or(LOOK_EVERY);
         let installed = Self { table, uses, look_every, looked_ms: AtomicU64::new(0) };
-        if tokio::runtime::Handle::try_current().is_ok() {
-            installed.look_after(started);
-        }
+        installed.look_after(started);
         installed
     }
 
-    /// Sees to it that all groups of the table are checked; at most once an interval.
+    /// Sees to it that all groups of the table are checked; at most once an interval, and not
+    /// outside a runtime, where no task can be started.
     fn look_after(&self, started: Instant) {
         let now = Instant::now();
         let ms = now.duration_since(started).as_millis() as u64 + 1;
         let looked = self.looked_ms.load(Ordering::Relaxed);
-        if looked != 0 && ms < looked + self.look_every.as_millis() as u64 {
+        let in_time = looked != 0 && ms < looked + self.look_every.as_millis() as u64;
+        if in_time || Handle::try_current().is_err() {
             return;
         }
         let mine =
