@@ -49,6 +49,9 @@ pub struct Body {
     lease: Option<Lease>,
 }
 
+/// What polling a body gives.
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
 #[derive(Default)]
 enum Kind {
     #[default]
@@ -133,10 +136,7 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
         let frame = match this.kind.poll(cx) {
             Poll::Ready(frame) => frame,
@@ -214,7 +214,7 @@ impl Drop for Body {
 }
 
 impl Kind {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
         match self {
             Self::Empty => Poll::Ready(None),
             Self::Full(_) => {
@@ -267,10 +267,7 @@ impl Shared {
         self.lock().with(read)
     }
 
-    fn poll(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Result<Poll<Option<Result<Frame<Bytes>, BoxError>>>, BodyError> {
+    fn poll(&self, cx: &mut Context<'_>) -> Result<Polled, BodyError> {
         let mut slot = self.lock();
         let frame = slot.with(|body| Pin::new(body).poll_frame(cx))?;
         // Whoever ends the body wakes its reader, who is to see that.

@@ -490,7 +490,7 @@ async fn results_that_come_together_change_the_group_once() {
             pointsman::algorithm::RoundRobin::new().prepare(members)
         }
     }
-    let web = group("web").health_check(scripted(&script)).algorithm(Noting(prepared.clone()));
+    let web = group("web").health_check(scripted(&script)).algorithm(Noting(Arc::clone(&prepared)));
     let web = web.build().unwrap();
     web.set_targets(targets);
     prepared.lock().unwrap().clear();
