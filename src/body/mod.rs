@@ -198,8 +198,10 @@ impl Drop for Body {
     }
 }
 
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
 impl Kind {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
         match self {
             Self::Empty => Poll::Ready(None),
             Self::Full(_) => {
@@ -250,10 +252,7 @@ impl Shared {
         self.lock().with(read)
     }
 
-    fn poll(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Result<Poll<Option<Result<Frame<Bytes>, BoxError>>>, BodyError> {
+    fn poll(&self, cx: &mut Context<'_>) -> Result<Polled, BodyError> {
         let mut slot = self.lock();
         let frame = slot.with(|body| Pin::new(body).poll_frame(cx))?;
         // Whoever ends the body wakes its reader, who is to see that.
