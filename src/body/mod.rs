@@ -5,6 +5,7 @@
 
 mod fate;
 mod foreign;
+mod progress;
 mod watch;
 
 use std::{
@@ -23,7 +24,7 @@ use hyper::body::Incoming;
 use tower::BoxError;
 
 pub use self::fate::BodyError;
-pub(crate) use self::{fate::Fate, watch::Progress};
+pub(crate) use self::{fate::Fate, progress::Progress};
 use self::{
     foreign::Foreign,
     watch::{Side, Watch},
@@ -146,12 +147,26 @@ impl HttpBody for Body {
             }
         };
         match &frame {
-            Some(Ok(_)) => this.watch.moved(),
-            Some(Err(error)) => {
-                let cut = matches!(error.downcast_ref(), Some(BodyError::Cut));
-                this.finish(|status| if cut { Outcome::Cut } else { Outcome::Truncated(status) });
+            Some(Ok(frame)) => {
+                this.watch.moved();
+                // Nothing follows them, and whoever has them may not ask again.
+                if frame.is_trailers() {
+                    this.finish(Outcome::Answered);
+                }
             }
-            None => this.finish(Outcome::Answered),
+            Some(Err(error)) => {
+                let error = error.downcast_ref().copied();
+                this.finish(|status| match error {
+                    Some(BodyError::Cut) => Outcome::Cut,
+                    // That our own runtime ended is not the target's fault.
+                    Some(BodyError::Lost) => Outcome::ClientLeft,
+                    _ => Outcome::Truncated(status),
+                });
+            }
+            None => {
+                this.watch.moved();
+                this.finish(Outcome::Answered);
+            }
         }
         Poll::Ready(match frame {
             // What the client's side says of itself is told apart from a fault of the target's.
@@ -211,9 +226,11 @@ impl Kind {
             Self::Wire(body, fate) => {
                 let whole = body.is_end_stream();
                 let frame = ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(Into::into));
-                // hyper ends the body of a connection that was dropped as if it were whole.
+                // Of a connection that was dropped hyper says at best that it ended early.
                 match (&frame, fate.as_ref().and_then(|fate| fate.error())) {
-                    (None, Some(error)) if !whole => Poll::Ready(Some(Err(error.into()))),
+                    (None | Some(Err(_)), Some(error)) if !whole => {
+                        Poll::Ready(Some(Err(error.into())))
+                    }
                     _ => Poll::Ready(frame),
                 }
             }

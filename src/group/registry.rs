@@ -7,30 +7,31 @@ use tokio::time::Instant;
 use super::{roster::Entry, settings::Settings};
 use crate::{
     endpoint::Endpoint,
-    health::Health,
     id::TargetId,
     target::{Member, Target},
 };
 
-#[derive(Default)]
 pub(super) struct Desired {
     pub(super) generation: u64,
     pub(super) entries: Vec<Entry>,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl Desired {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self { generation: 0, entries: Vec::new(), settings }
+    }
+
     /// Forgets those whose deregistration delay is over.
     pub(super) fn expire(&mut self) {
         let now = Instant::now();
         self.entries.retain(|entry| !entry.is_over(now));
     }
 
-    pub(super) fn register(&mut self, target: &Target, settings: &Settings) {
-        let health = || {
-            Arc::new(if settings.check.is_some() { Health::initial() } else { Health::unchecked() })
-        };
+    pub(super) fn register(&mut self, target: &Target) {
+        let settings = &self.settings;
         let member = |load, endpoint| {
-            Arc::new(Member::new(target.id().clone(), load, health(), Arc::new(endpoint)))
+            Arc::new(Member::new(target.id().clone(), load, settings.health(), Arc::new(endpoint)))
         };
         let (address, transport) = (target.address(), &settings.transport);
         let weight = target.weight_of();
@@ -56,12 +57,8 @@ impl Desired {
     }
 
     /// Deregisters those that are chosen; returns how many were.
-    pub(super) fn deregister(
-        &mut self,
-        chosen: impl Fn(&TargetId) -> bool,
-        settings: &Settings,
-    ) -> usize {
-        let deadline = Instant::now() + settings.deregistration_delay;
+    pub(super) fn deregister(&mut self, chosen: impl Fn(&TargetId) -> bool) -> usize {
+        let deadline = Instant::now() + self.settings.deregistration_delay;
         let registered = self.entries.iter_mut().filter(|entry| entry.draining.is_none());
         let mut count = 0;
         for entry in registered.filter(|entry| chosen(entry.member.id())) {
@@ -71,5 +68,28 @@ impl Desired {
             entry.member.endpoint().drain();
         }
         count
+    }
+
+    /// Changes the settings; what of a member they do not touch stays.
+    pub(super) fn reconfigure(&mut self, settings: Settings) {
+        let other_transport = settings.transport != self.settings.transport;
+        let other_checks = settings.check.is_some() != self.settings.check.is_some();
+        if other_transport || other_checks {
+            for entry in self.entries.iter_mut().filter(|entry| entry.draining.is_none()) {
+                let member = &entry.member;
+                let endpoint = if other_transport {
+                    let endpoint = member.endpoint();
+                    let address = endpoint.address().clone();
+                    Arc::new(endpoint.moved(address, settings.transport.clone()))
+                } else {
+                    Arc::clone(member.endpoint())
+                };
+                let health =
+                    if other_checks { settings.health() } else { Arc::clone(member.health()) };
+                let (id, load) = (member.id().clone(), Arc::clone(member.load()));
+                entry.member = Arc::new(Member::new(id, load, health, endpoint));
+            }
+        }
+        self.settings = Arc::new(settings);
     }
 }
