@@ -49,6 +49,9 @@ pub struct Body {
     lease: Option<Lease>,
 }
 
+/// What polling a body gives.
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
 #[derive(Default)]
 enum Kind {
     #[default]
@@ -133,10 +136,7 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
         let frame = match this.kind.poll(cx) {
             Poll::Ready(frame) => frame,

@@ -53,7 +53,7 @@ impl Endpoint {
     }
 
     /// Makes the endpoint of the same target at another address, or reached in another way: counts and
-    /// deadline are the same, and what is under way here is still found when it is to be cut.
+    /// deadline are the same, connections are its own.
     pub(crate) fn moved(&self, address: Address, transport: Transport) -> Self {
         Self::make(address, transport, Arc::clone(&self.load), Arc::clone(&self.live))
     }

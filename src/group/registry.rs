@@ -31,7 +31,8 @@ impl Desired {
     pub(super) fn register(&mut self, target: &Target) {
         let settings = &self.settings;
         let member = |load, endpoint| {
-            Arc::new(Member::new(target.id().clone(), load, settings.health(), Arc::new(endpoint)))
+            let id = target.id().clone();
+            Arc::new(Member::new(id, load, settings.health(), Arc::new(endpoint)))
         };
         let (address, transport) = (target.address(), &settings.transport);
         let weight = target.weight_of();
@@ -78,9 +79,8 @@ impl Desired {
             for entry in self.entries.iter_mut().filter(|entry| entry.draining.is_none()) {
                 let member = &entry.member;
                 let endpoint = if other_transport {
-                    let endpoint = member.endpoint();
-                    let address = endpoint.address().clone();
-                    Arc::new(endpoint.moved(address, settings.transport.clone()))
+                    let address = member.endpoint().address().clone();
+                    Arc::new(member.endpoint().moved(address, settings.transport.clone()))
                 } else {
                     Arc::clone(member.endpoint())
                 };

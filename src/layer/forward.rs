@@ -4,7 +4,7 @@
 //! told from a client that left. How a target is reached is `endpoint/`'s affair.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -87,7 +87,10 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
     }
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let answer = match Handle::try_current() {
-        Ok(_) => within(transport.answer_timeout, progress, endpoint.send(request)).await,
+        Ok(_) => {
+            let answer = pin!(endpoint.send(request));
+            within(transport.answer_timeout, progress, answer).await
+        }
         // There are no timers either.
         Err(_) => Err(Kind::NoRuntime.into()),
     };
@@ -161,14 +164,13 @@ fn watch_upload(request: &mut Request<Body>, limit: Duration) -> Option<Arc<Prog
 async fn within(
     limit: Duration,
     progress: Option<Arc<Progress>>,
-    answer: impl Future<Output = Result<Response<Body>, Error>>,
+    mut answer: Pin<&mut impl Future<Output = Result<Response<Body>, Error>>>,
 ) -> Result<Response<Body>, Error> {
-    let mut answer = std::pin::pin!(answer);
-    let mut late = std::pin::pin!(sleep_until(Instant::now() + limit));
+    let mut late = pin!(sleep_until(Instant::now() + limit));
     loop {
         tokio::select! {
             biased;
-            answer = &mut answer => return answer,
+            answer = answer.as_mut() => return answer,
             () = &mut late => {}
         }
         let due = progress.as_ref().map(|progress| progress.target_since() + limit);
