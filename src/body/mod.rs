@@ -213,8 +213,6 @@ impl Drop for Body {
     }
 }
 
-type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
-
 impl Kind {
     fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
         match self {
