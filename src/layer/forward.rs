@@ -132,7 +132,11 @@ fn toward_balancer(request: &mut Request<Body>, peer: Option<Peer>) {
     match peer {
         Some(mut peer) => {
             peer.mark_forwarded();
-            request.extensions_mut().insert(peer);
+            // Where the peer came as an extension, there is a place for it.
+            match request.extensions_mut().get_mut::<Peer>() {
+                Some(place) => *place = peer,
+                None => _ = request.extensions_mut().insert(peer),
+            }
         }
         None => _ = request.extensions_mut().remove::<Peer>(),
     }
