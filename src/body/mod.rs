@@ -5,14 +5,15 @@
 
 mod fate;
 mod foreign;
+mod progress;
 mod watch;
 
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -23,7 +24,7 @@ use hyper::body::Incoming;
 use tower::BoxError;
 
 pub use self::fate::BodyError;
-pub(crate) use self::{fate::Fate, watch::Progress};
+pub(crate) use self::{fate::Fate, progress::Progress};
 use self::{
     foreign::Foreign,
     watch::{Side, Watch},
@@ -47,6 +48,9 @@ pub struct Body {
     watch: Watch,
     lease: Option<Lease>,
 }
+
+/// What polling a body gives.
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 #[derive(Default)]
 enum Kind {
@@ -113,7 +117,7 @@ impl Body {
 
     /// Puts the body where it can be ended while nobody reads it.
     pub(crate) fn share(self) -> (Self, Arc<Shared>) {
-        let shared = Arc::new(Shared(Mutex::new(Some(self))));
+        let shared = Arc::new(Shared::new(self));
         (Self::of(Kind::Shared(Arc::clone(&shared))), shared)
     }
 
@@ -132,10 +136,7 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
         let frame = match this.kind.poll(cx) {
             Poll::Ready(frame) => frame,
@@ -146,12 +147,26 @@ impl HttpBody for Body {
             }
         };
         match &frame {
-            Some(Ok(_)) => this.watch.moved(),
-            Some(Err(error)) => {
-                let cut = matches!(error.downcast_ref(), Some(BodyError::Cut));
-                this.finish(|status| if cut { Outcome::Cut } else { Outcome::Truncated(status) });
+            Some(Ok(frame)) => {
+                this.watch.moved();
+                // Nothing follows them, and whoever has them may not ask again.
+                if frame.is_trailers() {
+                    this.finish(Outcome::Answered);
+                }
             }
-            None => this.finish(Outcome::Answered),
+            Some(Err(error)) => {
+                let error = error.downcast_ref().copied();
+                this.finish(|status| match error {
+                    Some(BodyError::Cut) => Outcome::Cut,
+                    // That our own runtime ended is not the target's fault.
+                    Some(BodyError::Lost) => Outcome::ClientLeft,
+                    _ => Outcome::Truncated(status),
+                });
+            }
+            None => {
+                this.watch.moved();
+                this.finish(Outcome::Answered);
+            }
         }
         Poll::Ready(match frame {
             // What the client's side says of itself is told apart from a fault of the target's.
@@ -199,7 +214,7 @@ impl Drop for Body {
 }
 
 impl Kind {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
         match self {
             Self::Empty => Poll::Ready(None),
             Self::Full(_) => {
@@ -209,14 +224,16 @@ impl Kind {
             Self::Wire(body, fate) => {
                 let whole = body.is_end_stream();
                 let frame = ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(Into::into));
-                // hyper ends the body of a connection that was dropped as if it were whole.
+                // Of a connection that was dropped hyper says at best that it ended early.
                 match (&frame, fate.as_ref().and_then(|fate| fate.error())) {
-                    (None, Some(error)) if !whole => Poll::Ready(Some(Err(error.into()))),
+                    (None | Some(Err(_)), Some(error)) if !whole => {
+                        Poll::Ready(Some(Err(error.into())))
+                    }
                     _ => Poll::Ready(frame),
                 }
             }
             Self::Boxed(body) => body.as_mut().poll_frame(cx),
-            Self::Shared(body) => match body.with(|body| Pin::new(body).poll_frame(cx)) {
+            Self::Shared(body) => match body.poll(cx) {
                 Ok(frame) => frame,
                 Err(error) => {
                     *self = Self::Empty;
@@ -229,26 +246,64 @@ impl Kind {
 
 /// A body of a service in this process: it can be ended by others than its reader, and its panics
 /// are caught.
-pub(crate) struct Shared(Mutex<Option<Body>>);
+pub(crate) struct Shared(Mutex<Slot>);
+
+struct Slot {
+    /// The body, or what ended it.
+    body: Result<Body, BodyError>,
+    reader: Option<Waker>,
+}
 
 impl Shared {
+    fn new(body: Body) -> Self {
+        Self(Mutex::new(Slot { body: Ok(body), reader: None }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn with<T>(&self, read: impl FnOnce(&mut Body) -> T) -> Result<T, BodyError> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(body) = slot.as_mut() else { return Err(BodyError::Cut) };
-        catch_unwind(AssertUnwindSafe(|| read(body))).map_err(|_| {
-            if let Some(mut body) = slot.take() {
-                body.finish(Outcome::Truncated);
-            }
-            BodyError::Panicked
-        })
+        self.lock().with(read)
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Result<Polled, BodyError> {
+        let mut slot = self.lock();
+        let frame = slot.with(|body| Pin::new(body).poll_frame(cx))?;
+        // Whoever ends the body wakes its reader, who is to see that.
+        if frame.is_pending() && !slot.reader.as_ref().is_some_and(|old| old.will_wake(cx.waker()))
+        {
+            slot.reader = Some(cx.waker().clone());
+        }
+        Ok(frame)
     }
 
     /// Ends the body where it stands, and its exchange with it.
     pub(crate) fn cut(&self) {
-        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut body) = body {
-            body.finish(|_| Outcome::Cut);
+        let (body, reader) = {
+            let mut slot = self.lock();
+            (slot.end(BodyError::Cut, |_| Outcome::Cut), slot.reader.take())
+        };
+        drop(body);
+        if let Some(reader) = reader {
+            reader.wake();
         }
+    }
+}
+
+impl Slot {
+    fn with<T>(&mut self, read: impl FnOnce(&mut Body) -> T) -> Result<T, BodyError> {
+        let body = self.body.as_mut().map_err(|error| *error)?;
+        catch_unwind(AssertUnwindSafe(|| read(body))).map_err(|_| {
+            drop(self.end(BodyError::Panicked, Outcome::Truncated));
+            BodyError::Panicked
+        })
+    }
+
+    /// Ends the exchange and returns the body, if it did not end before.
+    fn end(&mut self, why: BodyError, outcome: fn(StatusCode) -> Outcome) -> Option<Body> {
+        self.body.as_mut().ok()?.finish(outcome);
+        std::mem::replace(&mut self.body, Err(why)).ok()
     }
 }
 

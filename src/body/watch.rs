@@ -1,41 +1,15 @@
-//! How long a body may stall, and when it last moved.
+//! How long a body may stall.
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::fate::BodyError;
-
-/// When a request body last moved, for whoever waits for the answer to it.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    started: Instant,
-    moved_ms: AtomicU64,
-}
-
-impl Progress {
-    pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), moved_ms: AtomicU64::new(0) }
-    }
-
-    /// Returns when a part last came, or when this was made.
-    pub(crate) fn last(&self) -> Instant {
-        self.started + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed))
-    }
-
-    fn note(&self) {
-        // 2^64 ms will not pass.
-        self.moved_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-}
+use super::{fate::BodyError, progress::Progress};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Side {
@@ -66,7 +40,7 @@ impl Watch {
     pub(super) fn moved(&mut self) {
         self.stalled = false;
         if let Some(progress) = &self.progress {
-            progress.note();
+            progress.note(false);
         }
     }
 
@@ -75,6 +49,9 @@ impl Watch {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
         if !self.stalled {
             self.stalled = true;
+            if let Some(progress) = &self.progress {
+                progress.note(true);
+            }
             sleep.as_mut().reset(Instant::now() + limit);
         }
         ready!(sleep.as_mut().poll(cx));

@@ -16,6 +16,8 @@ pub(crate) struct Use(TargetGroup);
 impl Use {
     pub(crate) fn of(group: TargetGroup) -> Self {
         group.uses().acquire();
+        // Whoever waits for health sees it again from now on.
+        group.look_again();
         Self(group)
     }
 

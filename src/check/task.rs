@@ -4,7 +4,7 @@
 //! side by side; what comes back together changes the roster once.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -37,10 +37,8 @@ type Checking = Pin<Box<dyn Future<Output = Checked> + Send>>;
 pub(super) fn run(group: TargetGroup, id: u64) -> impl Future<Output = ()> + Send {
     let running = Running { group: group.downgrade(), id };
     let bell = Arc::clone(group.bell());
-    let settings = group.check_settings().cloned();
     async move {
-        let Some(settings) = settings else { return };
-        let mut schedule = Schedule::new(&settings);
+        let mut schedule = Schedule::new();
         let mut under_way = FuturesUnordered::<Checking>::new();
         drop(group);
         loop {
@@ -49,8 +47,11 @@ pub(super) fn run(group: TargetGroup, id: u64) -> impl Future<Output = ()> + Sen
             if !group.uses().beat(running.id, now) {
                 return;
             }
+            // They may have been changed meanwhile.
+            let Some(settings) = group.check_settings() else { return };
+            let interval = settings.interval;
             let room = UNDER_WAY_MAX - under_way.len();
-            let (due, mut next) = schedule.due(group.checked_members(), now, room);
+            let (due, mut next) = schedule.due(group.checked_members(), interval, now, room);
             under_way.extend(due.into_iter().map(|member| check(&settings, member)));
             drop(group);
             // However long the interval, the heart beats in time.
@@ -86,7 +87,6 @@ impl Drop for Running {
 /// When each member is checked next. A member is known by its place in memory, since another target
 /// may get its id.
 struct Schedule {
-    interval: Duration,
     due: HashMap<usize, Due>,
     jitter: Rng,
 }
@@ -99,42 +99,56 @@ struct Due {
 }
 
 impl Schedule {
-    fn new(settings: &CheckSettings) -> Self {
-        Self { interval: settings.interval, due: HashMap::new(), jitter: Rng::from_entropy() }
+    fn new() -> Self {
+        Self { due: HashMap::new(), jitter: Rng::from_entropy() }
     }
 
     /// Returns who is to be checked now, at most `room`, and when to look again.
     fn due(
         &mut self,
         members: Vec<Arc<Member>>,
+        interval: Duration,
         now: Instant,
         room: usize,
     ) -> (Vec<Arc<Member>>, Instant) {
-        let mut next = now + self.interval;
+        let mut next = now + interval;
         let mut known = HashMap::with_capacity(members.len());
-        let mut chosen = Vec::new();
+        let mut waiting = Vec::new();
         for member in members {
             let mut due = self.due.remove(&key(&member)).unwrap_or_else(|| Due {
                 _member: Arc::clone(&member),
                 at: now,
                 under_way: false,
             });
-            if !due.under_way && due.at <= now && chosen.len() < room {
-                due.under_way = true;
-                // A tenth either way, so that the checks of many targets spread.
-                let tenth = self.interval.as_micros() as u64 / 10;
-                let early = self.jitter.below(2 * tenth + 1);
-                due.at = now + self.interval - Duration::from_micros(tenth)
-                    + Duration::from_micros(early);
-                chosen.push(Arc::clone(&member));
+            // A shorter interval than before holds at once.
+            due.at = due.at.min(now + interval + interval / 10);
+            if !due.under_way && due.at <= now {
+                waiting.push((due.at, Arc::clone(&member)));
             } else if !due.under_way {
-                next = next.min(due.at.max(now));
+                next = next.min(due.at);
             }
             known.insert(key(&member), due);
         }
         self.due = known;
-        // Those for whom there was no room are looked at when a check ends.
+        // Who has waited longest goes first, so that many dead targets, each waited for until its
+        // timeout, do not keep the others from ever being checked. Those for whom there is no room
+        // are looked at when a check ends.
+        waiting.sort_by_key(|(at, _)| *at);
+        waiting.truncate(room);
+        let chosen = waiting.into_iter().map(|(_, member)| member).collect::<Vec<_>>();
+        chosen.iter().for_each(|member| self.begin(member, interval, now));
         (chosen, next)
+    }
+
+    fn begin(&mut self, member: &Arc<Member>, interval: Duration, now: Instant) {
+        // A tenth either way, so that the checks of many targets spread.
+        let tenth = interval.as_micros() as u64 / 10;
+        let early = self.jitter.below(2 * tenth + 1);
+        let interval = interval - Duration::from_micros(tenth) + Duration::from_micros(early);
+        if let Some(due) = self.due.get_mut(&key(member)) {
+            due.under_way = true;
+            due.at = now + interval;
+        }
     }
 
     fn ended(&mut self, member: &Arc<Member>) {
@@ -156,8 +170,14 @@ fn record(
     all: Vec<Checked>,
 ) {
     let mut changes = Vec::new();
+    let members = group.checked_members();
+    let registered = members.iter().map(key).collect::<HashSet<_>>();
     for (member, result) in all {
         schedule.ended(&member);
+        // It left while it was asked; another one may have its name by now.
+        if !registered.contains(&key(&member)) {
+            continue;
+        }
         if let Some((old, new)) = member.health().record(result, settings.thresholds) {
             changes.push(HealthChange {
                 group: group.name().clone(),
@@ -165,7 +185,7 @@ fn record(
                 old: old.state,
                 new: new.state,
                 reason: new.reason,
-                description: new.description.or(old.description),
+                description: new.description,
             });
         }
     }

@@ -76,8 +76,9 @@ async fn any(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, O
 
 /// Says what happened without the operating system's number.
 fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::Other => error.to_string(),
-        kind => kind.to_string(),
+    match error.raw_os_error() {
+        Some(_) => error.kind().to_string(),
+        // The resolver's own words; its errors are of no kind.
+        None => error.to_string(),
     }
 }

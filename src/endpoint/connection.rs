@@ -29,10 +29,16 @@ pub(super) struct Idle {
 
 /// What a driver and the request on its connection share.
 pub(super) struct Seat {
-    /// Bytes that came from the target, whatever they mean.
-    pub(super) received: Arc<AtomicU64>,
+    pub(super) traffic: Arc<Traffic>,
     pub(super) fate: Arc<Fate>,
     returned: Mutex<Returned>,
+}
+
+/// How many bytes went over a connection, whatever they mean; hyper does not say.
+#[derive(Default)]
+pub(super) struct Traffic {
+    received: AtomicU64,
+    written: AtomicU64,
 }
 
 #[derive(Default)]
@@ -45,9 +51,11 @@ struct Returned {
 pub(super) enum Lost {
     /// Nothing was written; the request is whole.
     Unsent(Box<Request<Body>>),
-    /// Something may have been written.
+    /// hyper has taken the request apart.
     Sent {
         error: hyper::Error,
+        /// Whether anything of it was written.
+        written: bool,
         /// Whether anything came back.
         received: bool,
     },
@@ -56,7 +64,7 @@ pub(super) enum Lost {
 impl Idle {
     /// Sends a request; the connection goes back to the pool by itself.
     pub(super) async fn send(mut self, request: Request<Body>) -> Result<Response<Body>, Lost> {
-        let before = self.seat.received.load(Ordering::Relaxed);
+        let before = self.seat.traffic.seen();
         let answer = self.sender.try_send_request(request);
         self.seat.give_back(self.sender);
         match answer.await {
@@ -65,10 +73,11 @@ impl Idle {
             }
             Err(mut failed) => match failed.take_message() {
                 Some(request) => Err(Lost::Unsent(Box::new(request))),
-                None => Err(Lost::Sent {
-                    error: failed.into_error(),
-                    received: self.seat.received.load(Ordering::Relaxed) != before,
-                }),
+                None => {
+                    let now = self.seat.traffic.seen();
+                    let (received, written) = (now.0 != before.0, now.1 != before.1);
+                    Err(Lost::Sent { error: failed.into_error(), written, received })
+                }
             },
         }
     }
@@ -79,8 +88,8 @@ impl Idle {
 }
 
 impl Seat {
-    pub(super) fn new(received: Arc<AtomicU64>) -> Self {
-        Self { received, fate: Arc::default(), returned: Mutex::default() }
+    pub(super) fn new(traffic: Arc<Traffic>) -> Self {
+        Self { traffic, fate: Arc::default(), returned: Mutex::default() }
     }
 
     /// Takes the sender back from the request; without one, remembers whom to wake.
@@ -103,10 +112,22 @@ impl Seat {
     }
 }
 
-/// Counts what comes in below hyper, which cannot say whether anything did.
+impl Traffic {
+    fn seen(&self) -> (u64, u64) {
+        (self.received.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed))
+    }
+
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(count)) = written {
+            self.written.fetch_add(*count as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Counts what goes over the stream below hyper.
 pub(super) struct Counted {
     pub(super) stream: TcpStream,
-    pub(super) received: Arc<AtomicU64>,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 impl AsyncRead for Counted {
@@ -120,7 +141,7 @@ impl AsyncRead for Counted {
         let result = Pin::new(&mut this.stream).poll_read(cx, buf);
         let read = buf.filled().len() - before;
         if read > 0 {
-            this.received.fetch_add(read as u64, Ordering::Relaxed);
+            this.traffic.received.fetch_add(read as u64, Ordering::Relaxed);
         }
         result
     }
@@ -132,7 +153,10 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.traffic.wrote(&written);
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -152,6 +176,9 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.traffic.wrote(&written);
+        written
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Weak, atomic::AtomicU64},
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    connection::{Counted, Idle, Seat},
+    connection::{Counted, Idle, Seat, Traffic},
     pool::Pool,
 };
 use crate::{body::Body, lease::Load};
@@ -32,10 +32,10 @@ pub(super) async fn start(
     load: &Arc<Load>,
     settings: Settings,
 ) -> Result<Idle, hyper::Error> {
-    let received = Arc::new(AtomicU64::new(0));
-    let io = TokioIo::new(Counted { stream, received: Arc::clone(&received) });
+    let traffic = Arc::<Traffic>::default();
+    let io = TokioIo::new(Counted { stream, traffic: Arc::clone(&traffic) });
     let (sender, connection) = Builder::new().handshake(io).await?;
-    let seat = Arc::new(Seat::new(received));
+    let seat = Arc::new(Seat::new(traffic));
     let runtime = runtime::Handle::current();
     let driver = Driver {
         connection: Some(connection),

@@ -1,7 +1,7 @@
 //! A tower service in this process as an endpoint.
 //!
-//! Its panics are caught where it is called, and what it has under way can be ended at the
-//! deregistration delay, even a body that nobody reads.
+//! Its panics are caught where it is called. A request without an answer is ended here at the
+//! deregistration delay; the body of an answer is `live.rs`'s affair.
 
 use std::{
     any::Any,
@@ -9,10 +9,7 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::Poll,
 };
 
@@ -21,7 +18,7 @@ use http::{Request, Response};
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::{
-    body::{Body, Shared},
+    body::Body,
     error::{Error, Kind},
     lease::Load,
 };
@@ -63,18 +60,7 @@ impl fmt::Debug for InProcess {
     }
 }
 
-/// What of a service is under way.
-pub(super) struct Local {
-    service: InProcess,
-    live: Mutex<Vec<Weak<Shared>>>,
-    cutting: AtomicBool,
-}
-
-impl Local {
-    pub(super) fn new(service: InProcess) -> Self {
-        Self { service, live: Mutex::default(), cutting: AtomicBool::new(false) }
-    }
-
+impl InProcess {
     /// Has the service answer, unless the target's deadline passes first.
     pub(super) async fn send(
         &self,
@@ -88,49 +74,15 @@ impl Local {
         }
     }
 
+    /// Has the service answer.
     pub(super) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        let mut answer =
-            catch_unwind(AssertUnwindSafe(|| (self.service.0)(request))).map_err(panicked)?;
+        let mut answer = catch_unwind(AssertUnwindSafe(|| (self.0)(request))).map_err(panicked)?;
         poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(answer)) => Poll::Ready(answer.map_err(of_service)),
             Err(panic) => Poll::Ready(Err(panicked(panic))),
         })
         .await
-    }
-
-    /// Makes the body one that can be cut.
-    pub(super) fn adopt(&self, body: Body) -> Body {
-        let (body, shared) = body.share();
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        // Doubling from here on keeps the clearing away at a constant cost an exchange.
-        if live.len() == live.capacity() {
-            live.retain(|shared| shared.strong_count() > 0);
-            let len = live.len();
-            live.reserve(len.max(16));
-        }
-        live.push(Arc::downgrade(&shared));
-        body
-    }
-
-    /// Ends at the deadline what nobody polls any more; a task that lasts as long as the draining.
-    pub(super) fn cut_when_drained(self: &Arc<Self>, load: &Arc<Load>) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if load.in_flight() == 0 || self.cutting.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (local, load) = (Arc::clone(self), Arc::clone(load));
-        runtime.spawn(async move {
-            let over = load.drained().await;
-            local.cutting.store(false, Ordering::Release);
-            if over {
-                let live =
-                    std::mem::take(&mut *local.live.lock().unwrap_or_else(PoisonError::into_inner));
-                for shared in live.iter().filter_map(Weak::upgrade) {
-                    shared.cut();
-                }
-            }
-        });
     }
 }
 

@@ -7,6 +7,7 @@ mod address;
 mod connect;
 mod connection;
 mod driver;
+mod live;
 mod local;
 mod pool;
 mod transport;
@@ -15,7 +16,7 @@ use std::{fmt, sync::Arc};
 
 use http::{Method, Request, Response};
 use http_body::Body as _;
-use tokio::runtime::Handle;
+use tokio::{net::TcpStream, runtime::Handle};
 
 pub(crate) use self::local::panic_text;
 pub use self::{
@@ -23,7 +24,7 @@ pub use self::{
     local::InProcess,
     transport::Transport,
 };
-use self::{connection::Lost, local::Local, pool::Pool};
+use self::{connection::Lost, live::Live, pool::Pool};
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},
@@ -35,23 +36,34 @@ pub struct Endpoint {
     address: Address,
     transport: Transport,
     load: Arc<Load>,
-    kind: Way,
+    live: Arc<Live>,
+    way: Way,
 }
 
 enum Way {
     Remote(Arc<Pool>),
-    Local(Arc<Local>),
+    Local(InProcess),
 }
 
 impl Endpoint {
     /// Makes an endpoint; nothing is opened before the first request. What is in flight is cut at
     /// the deadline of `load`.
     pub fn new(address: Address, transport: Transport, load: Arc<Load>) -> Self {
-        let kind = match &address {
-            Address::InProcess(service) => Way::Local(Arc::new(Local::new(service.clone()))),
+        Self::make(address, transport, load, Arc::default())
+    }
+
+    /// Makes the endpoint of the same target at another address, or reached in another way: counts and
+    /// deadline are the same, connections are its own.
+    pub(crate) fn moved(&self, address: Address, transport: Transport) -> Self {
+        Self::make(address, transport, Arc::clone(&self.load), Arc::clone(&self.live))
+    }
+
+    fn make(address: Address, transport: Transport, load: Arc<Load>, live: Arc<Live>) -> Self {
+        let way = match &address {
+            Address::InProcess(service) => Way::Local(service.clone()),
             _ => Way::Remote(Arc::default()),
         };
-        Self { address, transport, load, kind }
+        Self { address, transport, load, live, way }
     }
 
     /// Returns where it is.
@@ -66,12 +78,12 @@ impl Endpoint {
 
     /// Tells whether it is a service in this process.
     pub fn is_local(&self) -> bool {
-        matches!(self.kind, Way::Local(_))
+        matches!(self.way, Way::Local(_))
     }
 
     /// Returns how many connections are idle.
     pub fn connections_idle(&self) -> usize {
-        match &self.kind {
+        match &self.way {
             Way::Remote(pool) => pool.idle(),
             Way::Local(_) => 0,
         }
@@ -84,7 +96,7 @@ impl Endpoint {
     ///
     /// What was not sent at all comes back in the error ([`Error::take_unsent`]).
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        let pool = match &self.kind {
+        let pool = match &self.way {
             Way::Local(local) => return local.send(request, &self.load).await,
             Way::Remote(pool) => pool,
         };
@@ -98,11 +110,14 @@ impl Endpoint {
                 (Err(Lost::Unsent(request)), _) => *request,
                 // RFC 9110 §9.2.2 allows it for what is idempotent; that nothing came back makes a
                 // stale connection by far the likeliest cause.
-                (Err(Lost::Sent { received: false, .. }), Some(copy)) if fate.error().is_none() => {
+                (Err(Lost::Sent { received: false, .. }), Some(mut copy))
+                    if fate.error().is_none() =>
+                {
                     tracing::debug!(target = %self.address, "a stale connection is replaced");
+                    copy.extensions_mut().insert(Replayed);
                     copy
                 }
-                (Err(Lost::Sent { error, received }), _) => {
+                (Err(Lost::Sent { error, received, .. }), _) => {
                     return Err(broken(error, received, fate.error()));
                 }
             };
@@ -120,7 +135,7 @@ impl Endpoint {
         request: Request<Body>,
         port: Option<u16>,
     ) -> Result<Response<Body>, Error> {
-        if let Way::Local(local) = &self.kind {
+        if let Way::Local(local) = &self.way {
             return local.call(request).await;
         }
         if Handle::try_current().is_err() {
@@ -141,11 +156,22 @@ impl Endpoint {
             Ok(stream) => stream,
             Err(error) => return Err(error.with_unsent(request)),
         };
-        let none = Arc::default();
-        let pool = match &self.kind {
-            Way::Remote(pool) if probe.is_none() => pool,
-            _ => &none,
-        };
+        match &self.way {
+            Way::Remote(pool) if probe.is_none() => {
+                self.send_over(stream, address, pool, request).await
+            }
+            _ => self.send_over(stream, address, &Arc::default(), request).await,
+        }
+    }
+
+    /// Sends over a stream that was just opened.
+    async fn send_over(
+        &self,
+        stream: TcpStream,
+        address: &Address,
+        pool: &Arc<Pool>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Error> {
         let settings = driver::Settings {
             idle_max: self.transport.connections_idle_max,
             idle_timeout: self.transport.connection_idle_timeout,
@@ -155,29 +181,35 @@ impl Endpoint {
             Err(error) => return Err(Error::new(Kind::Connect, error).with_unsent(request)),
         };
         let fate = idle.fate();
-        match idle.send(request).await {
-            Ok(response) => Ok(response),
-            Err(Lost::Unsent(request)) => {
-                let text = format!("{address} closed the connection before the request");
-                Err(Error::new(Kind::Connect, text).with_unsent(*request))
+        let copy = request.body().is_end_stream().then(|| {
+            let mut copy = copy_head(&request);
+            *copy.extensions_mut() = request.extensions().clone();
+            copy
+        });
+        let unsent = match (idle.send(request).await, copy) {
+            (Ok(response), _) => return Ok(response),
+            (Err(Lost::Unsent(request)), _) => *request,
+            // A target that is about to end may let a connection in that nobody will serve.
+            (Err(Lost::Sent { written: false, .. }), Some(copy)) if fate.error().is_none() => copy,
+            (Err(Lost::Sent { error, received, .. }), _) => {
+                return Err(broken(error, received, fate.error()));
             }
-            Err(Lost::Sent { error, received }) => Err(broken(error, received, fate.error())),
-        }
+        };
+        let text = format!("{address} closed the connection before the request");
+        Err(Error::new(Kind::Connect, text).with_unsent(unsent))
     }
 
     /// Takes charge of an answer's body, so that it too ends at the deadline.
     pub(crate) fn adopt(&self, body: Body) -> Body {
-        match &self.kind {
+        match &self.way {
             Way::Remote(_) => body,
-            Way::Local(local) => local.adopt(body),
+            Way::Local(_) => self.live.adopt(body, &self.load),
         }
     }
 
     /// Begins to heed the deadline of its load, where no connection's driver does.
     pub(crate) fn drain(&self) {
-        if let Way::Local(local) = &self.kind {
-            local.cut_when_drained(&self.load);
-        }
+        self.live.cut_when_drained(&self.load);
     }
 }
 
@@ -186,6 +218,11 @@ impl fmt::Debug for Endpoint {
         f.debug_struct("Endpoint").field("address", &self.address).finish_non_exhaustive()
     }
 }
+
+/// On a request that was lost with a stale connection and is sent again: should another target get
+/// it, it is not sent a third time. It may be the request that ends those who get it.
+#[derive(Clone, Copy)]
+struct Replayed;
 
 fn no_runtime(request: Request<Body>) -> Error {
     Error::from(Kind::NoRuntime).with_unsent(request)
@@ -197,7 +234,7 @@ fn is_replayable(request: &Request<Body>) -> bool {
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
     );
-    idempotent && request.body().is_end_stream()
+    idempotent && request.body().is_end_stream() && request.extensions().get::<Replayed>().is_none()
 }
 
 /// Copies all but the extensions, which hyper does not read, and the body, of which there is none.
@@ -246,4 +283,34 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Sends over a connection that its other side has reset, which is not known here yet.
+    async fn over_a_reset_connection(request: Request<Body>) -> Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        listener.accept().await.unwrap().0.set_zero_linger().unwrap();
+        let address = Address::Socket(address);
+        let endpoint = Endpoint::new(address.clone(), Transport::default(), Arc::default());
+        let sent = endpoint.send_over(stream, &address, &Arc::default(), request).await;
+        sent.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_nothing_was_written_comes_back() {
+        let mut request = Request::post("/a").body(Body::default()).unwrap();
+        request.extensions_mut().insert("kept");
+        let error = over_a_reset_connection(request).await;
+        assert_eq!(error.kind(), Kind::Connect, "{error}");
+        let request = error.take_unsent().unwrap();
+        assert_eq!((request.method(), request.uri().path()), (&Method::POST, "/a"));
+        assert_eq!(request.extensions().get(), Some(&"kept"));
+    }
 }

@@ -147,9 +147,15 @@ impl TargetGroupBuilder {
         self
     }
 
-    /// Checks the settings as a whole.
-    pub(super) fn checked(self) -> Result<(GroupName, Settings, Option<u64>), InvalidGroup> {
+    /// Checks the settings as a whole; also that they are for the group of this name.
+    pub(super) fn checked(
+        self,
+        name: Option<&GroupName>,
+    ) -> Result<(GroupName, Settings, Option<u64>), InvalidGroup> {
         let mut errors = Vec::new();
+        if let Some(name) = name.filter(|name| **name != self.name) {
+            errors.push(format!("name {:?}: expected {name:?}, the group's", self.name));
+        }
         if self.name.is_empty() {
             errors.push("name \"\": expected at least one character".to_owned());
         }
@@ -172,7 +178,7 @@ impl TargetGroupBuilder {
         let settings = Settings {
             algorithm: self.algorithm,
             stickiness: self.stickiness,
-            check,
+            check: check.map(Arc::new),
             transport: self.transport,
             deregistration_delay: self.deregistration_delay,
             in_flight_max: self.in_flight_max.and_then(NonZeroU32::new),

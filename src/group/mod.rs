@@ -81,7 +81,6 @@ impl WeakGroup {
 
 struct Group {
     name: GroupName,
-    settings: Settings,
     /// What readers see.
     roster: ArcSwap<Roster>,
     /// What the one writer at a time changes; a roster is built of it outside the lock.
@@ -112,25 +111,40 @@ impl TargetGroup {
     /// A target of the same id is changed: its weight in place; another address is another target
     /// that takes its counts over. One that is draining is revived with its counts.
     pub fn register(&self, target: Target) {
-        self.change(|desired, settings| desired.register(&target, settings));
+        self.change(|desired| desired.register(&target));
     }
 
     /// Deregisters a target: no new request, and what is in flight ends by the deregistration
     /// delay. Returns false if none of this id is registered.
     pub fn deregister(&self, id: &str) -> bool {
-        self.change(|desired, settings| desired.deregister(|target| *target == *id, settings) > 0)
+        self.change(|desired| desired.deregister(|target| *target == *id) > 0)
     }
 
     /// Registers these targets and deregisters all others, in one step.
     pub fn set_targets(&self, targets: impl IntoIterator<Item = Target>) {
         let targets = targets.into_iter().collect::<Vec<_>>();
         let ids = targets.iter().map(Target::id).collect::<std::collections::HashSet<_>>();
-        self.change(|desired, settings| {
-            desired.deregister(|target| !ids.contains(target), settings);
+        self.change(|desired| {
+            desired.deregister(|target| !ids.contains(target));
             for target in &targets {
-                desired.register(target, settings);
+                desired.register(target);
             }
         });
+    }
+
+    /// Changes the settings to those of a builder of the same name; its seed means nothing here.
+    ///
+    /// Targets keep their counts and, if they are checked before and after, their health; with another
+    /// transport they get new connections, and what is under way ends on the old ones.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the builder, or that it is for a group of another name; then
+    /// nothing is changed.
+    pub fn reconfigure(&self, builder: TargetGroupBuilder) -> Result<(), InvalidGroup> {
+        let (_, settings, _) = builder.checked(Some(self.name()))?;
+        self.change(|desired| desired.reconfigure(settings));
+        Ok(())
     }
 
     /// Picks a target for a request and begins the exchange.
@@ -147,17 +161,19 @@ impl TargetGroup {
         prefer: Option<&TargetId>,
         tried: &[TargetId],
     ) -> Result<Assignment, Error> {
-        let Group { roster, turn, rng, settings, .. } = &*self.0;
-        let wanted = Wanted { head, prefer, tried, in_flight_max: settings.in_flight_max };
-        assign::assign(&roster.load(), wanted, &Counters { turn, rng })
+        let Group { roster, turn, rng, .. } = &*self.0;
+        let roster = roster.load();
+        let wanted = Wanted { head, prefer, tried, in_flight_max: roster.settings.in_flight_max };
+        assign::assign(&roster, wanted, &Counters { turn, rng })
             .map_err(|error| error.with_group(self.name().clone()))
     }
 
     /// Says which target a request would get now, and why; nothing is sent and nothing changes.
     pub fn explain(&self, head: &Head<'_>) -> TargetExplanation {
-        let Group { turn, rng, settings, .. } = &*self.0;
-        let roster = self.0.roster.load();
-        let session = self.recall(head);
+        let Group { turn, rng, roster, .. } = &*self.0;
+        let roster = roster.load();
+        let settings = &roster.settings;
+        let session = self.recall_by(settings, head);
         let prefer = session.as_ref().ok().and_then(|s| s.as_ref()?.target().cloned());
         let kept = settings.stickiness.is_some().then(|| prefer.clone());
         let turn = AtomicU64::new(turn.load(std::sync::atomic::Ordering::Relaxed));
@@ -184,7 +200,7 @@ impl TargetGroup {
     }
 
     fn status_of(&self, roster: &Roster) -> GroupStatus {
-        let unused = self.0.settings.check.is_some() && !self.0.uses.any();
+        let unused = roster.settings.check.is_some() && !self.0.uses.any();
         let now = Instant::now();
         let status = |entry: &Entry| {
             let member = &entry.member;
@@ -218,8 +234,12 @@ impl TargetGroup {
 
     /// Reads which target the client had; `None` if the group keeps no sessions.
     pub(crate) fn recall(&self, head: &Head<'_>) -> Result<Option<Session>, Error> {
-        let Some(stickiness) = &self.0.settings.stickiness else { return Ok(None) };
-        let now = self.0.settings.clock.now();
+        self.recall_by(&self.0.roster.load().settings, head)
+    }
+
+    fn recall_by(&self, settings: &Settings, head: &Head<'_>) -> Result<Option<Session>, Error> {
+        let Some(stickiness) = &settings.stickiness else { return Ok(None) };
+        let now = settings.clock.now();
         catch_unwind(AssertUnwindSafe(|| stickiness.recall(self.name(), head, now)))
             .map(Some)
             .map_err(|panic| self.stickiness_panicked(&*panic))
@@ -232,8 +252,9 @@ impl TargetGroup {
         target: &TargetId,
         headers: &mut http::HeaderMap,
     ) -> Result<(), Error> {
-        let Some(stickiness) = &self.0.settings.stickiness else { return Ok(()) };
-        let now = self.0.settings.clock.now();
+        let roster = self.0.roster.load();
+        let Some(stickiness) = &roster.settings.stickiness else { return Ok(()) };
+        let now = roster.settings.clock.now();
         let write = || stickiness.remember(self.name(), session, target, headers, now);
         catch_unwind(AssertUnwindSafe(write)).map_err(|panic| self.stickiness_panicked(&*panic))
     }
@@ -243,8 +264,8 @@ impl TargetGroup {
         Error::new(Kind::Panicked, text).with_group(self.name().clone())
     }
 
-    pub(crate) fn check_settings(&self) -> Option<&CheckSettings> {
-        self.0.settings.check.as_ref()
+    pub(crate) fn check_settings(&self) -> Option<Arc<CheckSettings>> {
+        self.0.roster.load().settings.check.clone()
     }
 
     pub(crate) fn uses(&self) -> &Uses {
@@ -266,6 +287,11 @@ impl TargetGroup {
         registered.map(|entry| Arc::clone(&entry.member)).collect()
     }
 
+    /// Wakes those who wait for a change.
+    pub(crate) fn look_again(&self) {
+        self.0.published.send_modify(|_| ());
+    }
+
     pub(crate) fn published(&self) -> watch::Receiver<u64> {
         self.0.published.subscribe()
     }
@@ -276,15 +302,15 @@ impl TargetGroup {
 
     /// Publishes a snapshot that heeds changes of health.
     pub(crate) fn rebuild(&self) {
-        self.change(|_, _| ());
+        self.change(|_| ());
     }
 
     /// Changes who is registered, and publishes the change before it returns.
-    fn change<T>(&self, change: impl FnOnce(&mut Desired, &Settings) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut Desired) -> T) -> T {
         let (result, generation) = {
             let mut desired = self.0.desired.lock().unwrap_or_else(PoisonError::into_inner);
             desired.expire();
-            let result = change(&mut desired, &self.0.settings);
+            let result = change(&mut desired);
             desired.generation += 1;
             (result, desired.generation)
         };
@@ -302,12 +328,11 @@ impl TargetGroup {
             if old.generation >= generation {
                 return;
             }
-            let (latest, entries) = {
+            let (latest, entries, settings) = {
                 let desired = lock();
-                (desired.generation, desired.entries.clone())
+                (desired.generation, desired.entries.clone(), Arc::clone(&desired.settings))
             };
-            let new =
-                Arc::new(Roster::build(latest, entries, &*self.0.settings.algorithm, Some(&old)));
+            let new = Arc::new(Roster::build(latest, entries, settings, Some(&old)));
             let _one_at_a_time = lock();
             let old = self.0.roster.load_full();
             if old.generation < latest {
@@ -339,12 +364,17 @@ impl TargetGroupBuilder {
     ///
     /// Everything that is wrong at once: an empty name, settings out of their range.
     pub fn build(self) -> Result<TargetGroup, InvalidGroup> {
-        let (name, settings, seed) = self.checked()?;
+        let (name, settings, seed) = self.checked(None)?;
+        let settings = Arc::new(settings);
         Ok(TargetGroup(Arc::new(Group {
             name,
-            roster: ArcSwap::from_pointee(Roster::empty(&*settings.algorithm)),
-            settings,
-            desired: Mutex::default(),
+            roster: ArcSwap::from_pointee(Roster::build(
+                0,
+                Vec::new(),
+                Arc::clone(&settings),
+                None,
+            )),
+            desired: Mutex::new(Desired::new(settings)),
             turn: AtomicU64::new(seed.unwrap_or(0)),
             rng: seed.map_or_else(Rng::from_entropy, Rng::seeded),
             uses: Uses::default(),

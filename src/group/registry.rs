@@ -7,36 +7,34 @@ use tokio::time::Instant;
 use super::{roster::Entry, settings::Settings};
 use crate::{
     endpoint::Endpoint,
-    health::Health,
     id::TargetId,
     target::{Member, Target},
 };
 
-#[derive(Default)]
 pub(super) struct Desired {
     pub(super) generation: u64,
     pub(super) entries: Vec<Entry>,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl Desired {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self { generation: 0, entries: Vec::new(), settings }
+    }
+
     /// Forgets those whose deregistration delay is over.
     pub(super) fn expire(&mut self) {
         let now = Instant::now();
         self.entries.retain(|entry| !entry.is_over(now));
     }
 
-    pub(super) fn register(&mut self, target: &Target, settings: &Settings) {
-        let health = || {
-            Arc::new(if settings.check.is_some() { Health::initial() } else { Health::unchecked() })
+    pub(super) fn register(&mut self, target: &Target) {
+        let settings = &self.settings;
+        let member = |load, endpoint| {
+            let id = target.id().clone();
+            Arc::new(Member::new(id, load, settings.health(), Arc::new(endpoint)))
         };
-        let member = |load| {
-            let endpoint = Endpoint::new(
-                target.address().clone(),
-                settings.transport.clone(),
-                Arc::clone(&load),
-            );
-            Arc::new(Member::new(target.id().clone(), load, health(), Arc::new(endpoint)))
-        };
+        let (address, transport) = (target.address(), &settings.transport);
         let weight = target.weight_of();
         match self.entries.iter_mut().find(|entry| entry.member.id() == target.id()) {
             Some(entry) => {
@@ -44,23 +42,24 @@ impl Desired {
                 if entry.draining.take().is_some() {
                     entry.member.load().revive();
                 }
-                if entry.member.endpoint().address() != target.address() {
-                    entry.member = member(Arc::clone(entry.member.load()));
+                let (load, endpoint) = (entry.member.load(), entry.member.endpoint());
+                if endpoint.address() != address {
+                    let endpoint = endpoint.moved(address.clone(), transport.clone());
+                    entry.member = member(Arc::clone(load), endpoint);
                 }
             }
             None => {
-                self.entries.push(Entry { member: member(Arc::default()), weight, draining: None })
+                let load = Arc::default();
+                let endpoint = Endpoint::new(address.clone(), transport.clone(), Arc::clone(&load));
+                let member = member(load, endpoint);
+                self.entries.push(Entry { member, weight, draining: None });
             }
         }
     }
 
     /// Deregisters those that are chosen; returns how many were.
-    pub(super) fn deregister(
-        &mut self,
-        chosen: impl Fn(&TargetId) -> bool,
-        settings: &Settings,
-    ) -> usize {
-        let deadline = Instant::now() + settings.deregistration_delay;
+    pub(super) fn deregister(&mut self, chosen: impl Fn(&TargetId) -> bool) -> usize {
+        let deadline = Instant::now() + self.settings.deregistration_delay;
         let registered = self.entries.iter_mut().filter(|entry| entry.draining.is_none());
         let mut count = 0;
         for entry in registered.filter(|entry| chosen(entry.member.id())) {
@@ -70,5 +69,27 @@ impl Desired {
             entry.member.endpoint().drain();
         }
         count
+    }
+
+    /// Changes the settings; what of a member they do not touch stays.
+    pub(super) fn reconfigure(&mut self, settings: Settings) {
+        let other_transport = settings.transport != self.settings.transport;
+        let other_checks = settings.check.is_some() != self.settings.check.is_some();
+        if other_transport || other_checks {
+            for entry in self.entries.iter_mut().filter(|entry| entry.draining.is_none()) {
+                let member = &entry.member;
+                let endpoint = if other_transport {
+                    let address = member.endpoint().address().clone();
+                    Arc::new(member.endpoint().moved(address, settings.transport.clone()))
+                } else {
+                    Arc::clone(member.endpoint())
+                };
+                let health =
+                    if other_checks { settings.health() } else { Arc::clone(member.health()) };
+                let (id, load) = (member.id().clone(), Arc::clone(member.load()));
+                entry.member = Arc::new(Member::new(id, load, health, endpoint));
+            }
+        }
+        self.settings = Arc::new(settings);
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::settings::Settings;
 use crate::{
     algorithm::{Algorithm, Picker, RoundRobin, Weighted},
     endpoint::panic_text,
@@ -46,6 +47,7 @@ impl Entry {
 pub(super) struct Roster {
     /// Counts the changes of the group; a later one is never replaced by an earlier.
     pub(super) generation: u64,
+    pub(super) settings: Arc<Settings>,
     /// In the order of registration, those that are draining among them.
     pub(super) entries: Vec<Entry>,
     /// Whether the members are picked from without regard to health, since none is healthy.
@@ -60,16 +62,12 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn empty(algorithm: &dyn Algorithm) -> Self {
-        Self::build(0, Vec::new(), algorithm, None)
-    }
-
     /// Builds a snapshot. If the algorithm panics, the old picker serves what is left of its
     /// members, and if nothing is left, a plain round robin.
     pub(super) fn build(
         generation: u64,
         entries: Vec<Entry>,
-        algorithm: &dyn Algorithm,
+        settings: Arc<Settings>,
         old: Option<&Self>,
     ) -> Self {
         let registered = || entries.iter().filter(|entry| entry.draining.is_none());
@@ -82,8 +80,8 @@ impl Roster {
         }
         let checked = |entry: &Entry| entry.member.health().state() != State::Initial;
         let failing = fail_open && registered().any(checked);
-        let (prepared, places, outdated) = prepare(members, algorithm, old);
-        Self { generation, entries, fail_open, failing, prepared, places, outdated }
+        let (prepared, places, outdated) = prepare(members, &*settings.algorithm, old);
+        Self { generation, settings, entries, fail_open, failing, prepared, places, outdated }
     }
 
     /// Returns those the picker was prepared for.

@@ -112,12 +112,21 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
     Ok(watch_download(response, endpoint, transport.idle_timeout, lease))
 }
 
-/// Does what depends on the target: HTTP/1.1, the origin form, and a Host if there is none.
+/// Does what depends on the target: HTTP/1.1 and its framing, the origin form, and a Host if there is
+/// none.
 fn toward_target(request: &mut Request<Body>, address: &Address) {
     *request.version_mut() = Version::HTTP_11;
     if request.uri().scheme().is_some() || request.uri().authority().is_some() {
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+    // What belongs to the client's connection is gone from the head, its framing with it; hyper gives
+    // a body of unknown length one again, but drops that of a GET or HEAD.
+    let body = request.body();
+    let sized = body.is_end_stream() || body.size_hint().exact().is_some();
+    if !sized && !request.headers().contains_key(header::CONTENT_LENGTH) {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
     }
     if !request.headers().contains_key(header::HOST)
         && let Ok(host) = HeaderValue::try_from(address.to_string())
@@ -129,16 +138,15 @@ fn toward_target(request: &mut Request<Body>, address: &Address) {
 /// Tells a balancer in this process who the client is, and that the forwarding headers say so
 /// already. Whom this one did not believe, that one cannot either.
 fn toward_balancer(request: &mut Request<Body>, peer: Option<Peer>) {
-    match peer {
-        Some(mut peer) => {
-            peer.mark_forwarded();
-            // Where the peer came as an extension, there is a place for it.
-            match request.extensions_mut().get_mut::<Peer>() {
-                Some(place) => *place = peer,
-                None => _ = request.extensions_mut().insert(peer),
-            }
-        }
-        None => _ = request.extensions_mut().remove::<Peer>(),
+    let extensions = request.extensions_mut();
+    let Some(mut peer) = peer else {
+        extensions.remove::<Peer>();
+        return;
+    };
+    peer.mark_forwarded();
+    match extensions.get_mut::<Peer>() {
+        Some(known) => *known = peer,
+        None => _ = extensions.insert(peer),
     }
 }
 
@@ -147,12 +155,12 @@ fn watch_upload(request: &mut Request<Body>, limit: Duration) -> Option<Arc<Prog
     if request.body().is_end_stream() {
         return None;
     }
-    let progress = Arc::new(Progress::new());
+    let progress = Arc::new(Progress::new(limit));
     request.body_mut().limit_client_idle(limit, Arc::clone(&progress));
     Some(progress)
 }
 
-/// Waits for the head of the answer, from the last progress of the request on.
+/// Waits for the head of the answer, from when on it is the target that is waited for.
 async fn within(
     limit: Duration,
     progress: Option<Arc<Progress>>,
@@ -165,7 +173,7 @@ async fn within(
             answer = answer.as_mut() => return answer,
             () = &mut late => {}
         }
-        let due = progress.as_ref().map(|progress| progress.last() + limit);
+        let due = progress.as_ref().map(|progress| progress.target_since() + limit);
         match due.filter(|due| *due > Instant::now()) {
             Some(due) => late.as_mut().reset(due),
             None => {
@@ -207,4 +215,72 @@ fn watch_download(
         body.limit_target_idle(limit);
         endpoint.adopt(body.with_lease(lease))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+    use tower::{BoxError, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::{endpoint::Transport, group::TargetGroup, head::Head, id::RuleId, target::Target};
+
+    /// Sends a body, whose parts come after these pauses, to a service in this process; returns how
+    /// that ended and after how many seconds. Whoever stops is waited for 10 s, client or target.
+    async fn after<F>(pauses: &[u64], answer: fn(Request<Body>) -> F) -> (Option<Kind>, u64)
+    where
+        F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
+    {
+        let limit = Duration::from_secs(10);
+        let transport = Transport::new().answer_timeout(limit).idle_timeout(limit);
+        let group = TargetGroup::builder("web").transport(transport).build().unwrap();
+        group.register(Target::service("one", service_fn(answer)));
+        let body = futures_util::stream::iter(pauses.to_vec()).then(|pause| async move {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            Ok::<_, BoxError>(Frame::data(bytes::Bytes::from("part")))
+        });
+        let request = Request::new(Body::new(StreamBody::new(body)));
+        let picked = group.assign(&Head::of(&request, None), None, &[]).unwrap();
+        let name = group.name().clone();
+        let assigned = Assigned::new(request, RuleId::Default, name, picked.member, picked.lease);
+        let started = Instant::now();
+        let answer = Forward::new().oneshot(assigned).await;
+        assert!(started.elapsed().subsec_millis() < 10);
+        (answer.err().map(|error| error.kind()), started.elapsed().as_secs())
+    }
+
+    async fn read(request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        request.into_body().collect().await?;
+        Ok(Response::new(Body::default()))
+    }
+
+    /// Reads all, and then never answers.
+    async fn fall_silent(request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        request.into_body().collect().await?;
+        std::future::pending().await
+    }
+
+    /// Asks for a part, and then neither reads nor answers.
+    async fn stop_reading(mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        _ = tokio::time::timeout(Duration::from_secs(1), request.body_mut().frame()).await;
+        std::future::pending().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_late_from_the_end_of_the_request_on() {
+        assert_eq!(after(&[9, 9, 9, 9], read).await, (None, 36));
+        assert_eq!(after(&[], fall_silent).await, (Some(Kind::AnswerTimeout), 10));
+        assert_eq!(after(&[9, 9, 9], fall_silent).await, (Some(Kind::AnswerTimeout), 37));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stalls_is_told_from_a_target_that_does() {
+        // The service has the error, and may make of it what it wants.
+        assert_eq!(after(&[9, 11], read).await, (Some(Kind::Other), 19));
+        // The client had its time, and then the target.
+        assert_eq!(after(&[30], stop_reading).await, (Some(Kind::AnswerTimeout), 20));
+        assert_eq!(after(&[0, 30], stop_reading).await, (Some(Kind::AnswerTimeout), 10));
+    }
 }

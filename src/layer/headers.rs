@@ -86,6 +86,11 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         return;
     }
+    // A length beside another framing is wrong (RFC 9112 §6.3), and would be believed once that is
+    // gone.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let mut named = Vec::new();
     for value in headers.get_all(header::CONNECTION) {
         let names = value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii);
@@ -204,6 +209,7 @@ mod tests {
                 ("keep-alive", "timeout=5"),
                 ("proxy-connection", "keep-alive"),
                 ("transfer-encoding", "chunked"),
+                ("content-length", "5"),
                 ("upgrade", "h2c"),
                 ("http2-settings", "x"),
                 ("te", "gzip"),

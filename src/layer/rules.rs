@@ -18,7 +18,7 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::future::Either;
 use http::{Extensions, Request, Response};
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 use tower::{BoxError, Layer, Service};
 
 use super::{headers, message::Routed, served::Served, stage::Stage};
@@ -31,6 +31,10 @@ use crate::{
     head::{Head, Peer},
     rule::{Action, RuleTable},
 };
+
+/// How often a request looks whether the checking tasks live, at least: checks that are switched on
+/// while the table stays start within this time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 type FindPeer = dyn Fn(&Extensions) -> Option<Peer> + Send + Sync;
 
@@ -68,8 +72,8 @@ struct Shared {
 struct Installed {
     table: RuleTable,
     uses: Vec<Use>,
-    /// How often to look whether the checking tasks live; `None` if there is nothing to check.
-    look_every: Option<Duration>,
+    /// How often to look whether the checking tasks live.
+    look_every: Duration,
     /// When they were looked after last, in ms since the layer was made, plus one.
     looked_ms: AtomicU64,
 }
@@ -127,22 +131,22 @@ impl RulesLayer {
 impl Installed {
     fn new(table: RuleTable, started: Instant) -> Self {
         let uses = table.groups().iter().cloned().map(Use::of).collect::<Vec<_>>();
-        let intervals = table.groups().iter().filter_map(TargetGroup::check_settings);
-        let look_every = intervals.map(|settings| settings.interval).min();
+        let settings = table.groups().iter().filter_map(TargetGroup::check_settings);
+        let intervals = settings.map(|settings| settings.interval);
+        let look_every = intervals.chain([LOOK_EVERY]).min().unwrap_or(LOOK_EVERY);
         let installed = Self { table, uses, look_every, looked_ms: AtomicU64::new(0) };
-        if tokio::runtime::Handle::try_current().is_ok() {
-            installed.look_after(started);
-        }
+        installed.look_after(started);
         installed
     }
 
-    /// Sees to it that all groups of the table are checked; at most once an interval.
+    /// Sees to it that all groups of the table are checked; at most once an interval, and not
+    /// outside a runtime, where no task can be started.
     fn look_after(&self, started: Instant) {
-        let Some(every) = self.look_every else { return };
         let now = Instant::now();
         let ms = now.duration_since(started).as_millis() as u64 + 1;
         let looked = self.looked_ms.load(Ordering::Relaxed);
-        if looked != 0 && ms < looked + every.as_millis() as u64 {
+        let in_time = looked != 0 && ms < looked + self.look_every.as_millis() as u64;
+        if in_time || Handle::try_current().is_err() {
             return;
         }
         let mine =

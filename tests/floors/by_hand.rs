@@ -275,7 +275,7 @@ async fn sticky_asks_for_the_target_a_client_had_and_tells_it_which_answered() {
             request.headers_mut().insert("session", session.parse().unwrap());
         }
         let routed = Routed::new(request, DEFAULT, web.clone());
-        let response = sticky.clone().oneshot(routed).await.unwrap();
+        let response = sticky.oneshot(routed).await.unwrap();
         assert_eq!(response.headers()["session"], told);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), prefer);
     };

@@ -10,6 +10,10 @@
 mod support;
 
 mod by_hand;
+mod checks;
 mod composition;
+mod draining;
 mod groups;
 mod panics;
+mod sockets;
+mod tasks;

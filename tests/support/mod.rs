@@ -2,6 +2,9 @@
 //! choice.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
+pub mod programs;
+pub mod socket;
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -20,11 +23,16 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use pointsman::{Body, LoadBalancer, Peer};
-use tokio::{net::TcpListener, task::JoinHandle};
+use pointsman::{Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup};
+use tokio::{net::TcpSocket, task::JoinHandle};
+
+use self::socket::Socket;
 
 /// How long a test waits for something that must happen; far above what it takes.
 pub const SOON: Duration = Duration::from_secs(20);
+
+/// Held by a test that opens hundreds of sockets, since a process may often have no more than 1024.
+pub static MANY_SOCKETS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A server that a test stops by dropping it: its socket and all its connections are closed.
 pub struct Server {
@@ -76,7 +84,11 @@ impl Server {
         F: Fn(tokio::net::TcpStream, SocketAddr, Arc<Counts>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
+        // With fewer places, hundreds of connections at once would wait for a second.
+        let listener = socket.listen(1024).unwrap();
         let address = listener.local_addr().unwrap();
         let counts = Arc::new(Counts::default());
         let task = tokio::spawn({
@@ -140,6 +152,18 @@ impl Server {
         Self::answering(move |_| async move { Response::new(Body::from(name)) }).await
     }
 
+    /// A target that a function plays by hand, a connection at a time.
+    pub async fn by_hand<F, Fut>(serve: F) -> Self
+    where
+        F: Fn(Socket, Arc<Counts>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Self::accept(([127, 0, 0, 1], 0).into(), move |stream, _, counts| {
+            serve(Socket::new(stream), counts)
+        })
+        .await
+    }
+
     /// A hyper server around a balancer, which is told who the client is.
     pub async fn balancing(balancer: &LoadBalancer) -> Self {
         let balancer = balancer.clone();
@@ -159,9 +183,53 @@ impl Server {
     }
 }
 
+/// A group of these targets, a balancer that forwards all to it, and a server around that.
+pub struct Front {
+    pub group: TargetGroup,
+    pub balancer: LoadBalancer,
+    pub server: Server,
+}
+
+impl Front {
+    /// A front of a group with nothing special.
+    pub async fn of(targets: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self::with(TargetGroup::builder("web").build().unwrap(), targets).await
+    }
+
+    /// A front of this group, to which the targets are added.
+    pub async fn with(group: TargetGroup, targets: impl IntoIterator<Item = SocketAddr>) -> Self {
+        for target in targets {
+            group.register(Target::new(target));
+        }
+        let balancer = LoadBalancer::new(RuleTable::forward_to(&group));
+        let server = Server::balancing(&balancer).await;
+        Self { group, balancer, server }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    pub fn uri(&self, path: &str) -> String {
+        self.server.uri(path)
+    }
+
+    /// Waits until no exchange is in flight any more.
+    pub async fn at_rest(&self) {
+        at_rest(&self.group).await;
+    }
+}
+
+/// Waits until a group has no exchange in flight any more.
+pub async fn at_rest(group: &TargetGroup) {
+    until("no exchange is in flight", || group.status().in_flight() == 0).await;
+}
+
 /// A client that keeps its connections.
 pub fn client() -> Client<HttpConnector, Body> {
-    Client::builder(TokioExecutor::new()).build_http()
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).build(connector)
 }
 
 /// Sends a request and reads the whole answer; the body as text.
@@ -169,9 +237,9 @@ pub async fn fetch(
     client: &Client<HttpConnector, Body>,
     request: Request<Body>,
 ) -> (http::response::Parts, String) {
-    let response = tokio::time::timeout(SOON, client.request(request)).await.unwrap().unwrap();
+    let response = soon("an answer", client.request(request)).await.unwrap();
     let (parts, body) = response.into_parts();
-    let bytes = tokio::time::timeout(SOON, body.collect()).await.unwrap().unwrap().to_bytes();
+    let bytes = soon("the end of the answer", body.collect()).await.unwrap().to_bytes();
     (parts, String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -181,12 +249,21 @@ pub async fn get(client: &Client<HttpConnector, Body>, uri: String) -> (u16, Str
     (parts.status.as_u16(), text)
 }
 
-/// Waits until something holds.
+/// Waits for something that must come.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(SOON, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("never came: {what}"),
+    }
+}
+
+/// Waits until something holds. It looks again and again, with pauses that leave the processor to
+/// what is waited for.
 pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    assert!(tokio::time::timeout(SOON, waiting).await.is_ok(), "never: {what}");
+    soon(what, waiting).await;
 }

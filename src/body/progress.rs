@@ -1,0 +1,39 @@
+//! How far a request body has come, for whoever waits for the answer to it.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// When a request body last moved, for whoever waits for the answer to it.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    started: Instant,
+    moved_ms: AtomicU64,
+    stalled: AtomicBool,
+    stall_max: Duration,
+}
+
+impl Progress {
+    /// Makes one for a body that ends when it stalls for `stall_max`.
+    pub(crate) fn new(stall_max: Duration) -> Self {
+        let (moved_ms, stalled) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { started: Instant::now(), moved_ms, stalled, stall_max }
+    }
+
+    /// Returns from when on it is the target that is waited for: from the last part of the body, or
+    /// when this was made. While the client is waited for, that is when it has had its time.
+    pub(crate) fn target_since(&self) -> Instant {
+        let moved = self.started + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed));
+        if self.stalled.load(Ordering::Relaxed) { moved + self.stall_max } else { moved }
+    }
+
+    /// Notes that a part came, or the end, or that the next is waited for.
+    pub(super) fn note(&self, stalled: bool) {
+        // 2^64 ms will not pass.
+        self.moved_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.stalled.store(stalled, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,173 @@
+//! A backend process that is killed while many ask, and that comes back.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use http::Response;
+use pointsman::{
+    Body, HealthCheck, LoadBalancer, RuleTable, Target, TargetGroup, group::HealthChanges,
+    health::State,
+};
+use tokio::task::JoinSet;
+
+use crate::support::{
+    MANY_SOCKETS, Server, at_rest, client, get,
+    programs::{Port, Process, python},
+    socket::{Socket, status},
+    soon, until,
+};
+
+const CLIENTS: usize = 64;
+
+/// A server that keeps connections. Until `CLIENTS` have asked for /together it answers none of
+/// them; /checks says how many checks it has seen. Each answer is one write, so that it has begun
+/// or has not.
+///
+/// Linux closes the descriptors of a process that was killed from the highest down. So the socket
+/// that listens gets the highest: else new connections would still be let in, over which requests
+/// are then lost, and these are not repaired.
+const PYTHON: &str = r#"
+import http.server, os, socket, sys, threading
+name, port, clients = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+together, checks = threading.Barrier(clients), 0
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    def do_GET(self):
+        global checks
+        body = name
+        if self.path == "/health":
+            checks += 1
+        elif self.path == "/checks":
+            body = str(checks)
+        elif self.path == "/together":
+            together.wait()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+        self.wfile.flush()
+    def log_message(self, *arguments):
+        pass
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 256
+server = Server(("127.0.0.1", port), Handler)
+if sys.platform == "linux":
+    os.dup2(server.fileno(), 1000)
+    server.socket.close()
+    server.socket = socket.socket(fileno=1000)
+print(server.server_port, flush=True)
+server.serve_forever()
+"#;
+
+async fn backend(name: &str, address: SocketAddr) -> Option<Process> {
+    let arguments = [name, &address.port().to_string(), &CLIENTS.to_string()];
+    Some(python(PYTHON, &arguments).await?.0)
+}
+
+/// What the clients saw: how often each name or error came.
+#[derive(Default)]
+struct Seen(Mutex<BTreeMap<String, usize>>);
+
+impl Seen {
+    fn note(&self, what: String) {
+        *self.0.lock().unwrap().entry(what).or_default() += 1;
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.0.lock().unwrap().get(what).copied().unwrap_or(0)
+    }
+}
+
+async fn turned(changes: &mut HealthChanges, target: SocketAddr, state: State) {
+    let turned = async {
+        while let Some(change) = changes.next().await {
+            if *change.target == *target.to_string() && change.new == state {
+                return;
+            }
+        }
+    };
+    soon("a change of health", turned).await;
+}
+
+#[tokio::test]
+async fn a_backend_killed_under_64_clients_costs_no_get_and_takes_its_share_when_it_is_back() {
+    let _alone = MANY_SOCKETS.lock().await;
+    // Held for all of the test, so that nobody gets the port while its server is dead.
+    let ports = (Port::reserve(), Port::reserve());
+    let (one, two) = (ports.0.address, ports.1.address);
+    let Some(mut killed) = backend("one", one).await else { return };
+    let _two = backend("two", two).await;
+    let check = HealthCheck::http("/health")
+        .interval(Duration::from_millis(300))
+        .healthy_threshold(2)
+        .unhealthy_threshold(2);
+    let group = TargetGroup::builder("web").health_check(check).build().unwrap();
+    // The clients are told what went wrong, so that the test can tell which loss is one too many.
+    let balancer = LoadBalancer::builder()
+        .on_error(|error| {
+            let mut response = Response::new(Body::from(error.to_string()));
+            *response.status_mut() = error.status();
+            response
+        })
+        .build(RuleTable::forward_to(&group));
+    let server = Server::balancing(&balancer).await;
+
+    group.register(Target::new(one));
+    group.register(Target::new(two));
+    group.until_healthy(2).await;
+    // So many connections to each that no request needs a new one later: one that is lost with a new
+    // connection is not repaired, since it may be what killed the target.
+    let mut together = JoinSet::new();
+    for _ in 0..2 * CLIENTS {
+        let uri = server.uri("/together");
+        together.spawn(async move { get(&client(), uri).await.0 });
+    }
+    assert!(together.join_all().await.iter().all(|status| *status == 200));
+    until("all connections are idle", || {
+        group.status().targets.iter().all(|target| target.connections_idle == CLIENTS)
+    })
+    .await;
+
+    let (seen, stop) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let (seen, stop, address) = (Arc::clone(&seen), Arc::clone(&stop), server.address);
+        clients.spawn(async move {
+            let mut socket = Socket::connect(address).await;
+            while !stop.load(Ordering::Relaxed) {
+                socket.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+                let (head, body) = socket.answer().await;
+                seen.note(if status(&head) == 200 { body } else { head + &body });
+            }
+        });
+    }
+    until("one is busy", || seen.count("one") > 5 * CLIENTS).await;
+    let mut changes = group.changes();
+    killed.kill().await;
+    turned(&mut changes, one, State::Unhealthy).await;
+
+    let _one = backend("one again", one).await;
+    turned(&mut changes, one, State::Healthy).await;
+    let (_, checks) = get(&client(), format!("http://{one}/checks")).await;
+    assert_eq!(checks, "2", "it is healthy after so many checks");
+    let (before, again) = (seen.count("two"), seen.count("one again"));
+    until("both are busy", || seen.count("two") > before + 500).await;
+    let share = seen.count("one again") - again;
+    assert!((400..600).contains(&share), "{share} for one while two had 500");
+
+    stop.store(true, Ordering::Relaxed);
+    clients.join_all().await;
+    at_rest(&group).await;
+    let seen = seen.0.lock().unwrap();
+    assert_eq!(seen.keys().collect::<Vec<_>>(), ["one", "one again", "two"], "{seen:?}");
+}

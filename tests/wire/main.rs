@@ -1,0 +1,23 @@
+//! The balancer over real sockets: what clients and targets see of it, and that no count is left
+//! over, whatever happens on the wire.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by panicking, and what it measured by printing"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod bodies;
+mod bytes;
+mod deadlines;
+mod draining;
+mod killed;
+mod leaving;
+mod reuse;
+mod runtimes;
