@@ -3,8 +3,12 @@
 //!
 //! What depends on the target, of which there may be several, is `forward.rs`'s.
 
-use std::{fmt::Write, net::IpAddr};
+use std::{
+    io::{Cursor, Write},
+    net::IpAddr,
+};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 
 use crate::{body::Body, head::Peer};
@@ -141,16 +145,28 @@ fn set_forwarded(headers: &mut HeaderMap, peer: &Peer) {
     headers.insert(X_FORWARDED_FOR, value);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(peer.protocol()));
     match peer.local_addr() {
-        Some(local) => _ = headers.insert(X_FORWARDED_PORT, HeaderValue::from(local.port())),
+        Some(local) => _ = headers.insert(X_FORWARDED_PORT, of_port(local.port())),
         None => _ = headers.remove(X_FORWARDED_PORT),
     }
 }
 
 /// An address is at most 45 characters, all of which a field may have.
 fn of_ip(ip: IpAddr) -> HeaderValue {
-    let mut text = String::with_capacity(45);
+    let mut text = Cursor::new([0; 45]);
     _ = write!(text, "{ip}");
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    let length = text.position() as usize;
+    // One allocation, also for the copies of the request.
+    let text = Bytes::from_owner(text.into_inner()).slice(..length);
+    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+fn of_port(port: u16) -> HeaderValue {
+    match port {
+        // What most listeners have needs no allocation.
+        80 => HeaderValue::from_static("80"),
+        443 => HeaderValue::from_static("443"),
+        port => HeaderValue::from(port),
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +254,24 @@ mod tests {
             Some(Peer::new("[2001:db8::1]:1".parse().unwrap())),
             &[("x-forwarded-for", "2001:db8::1"), ("x-forwarded-proto", "http")],
         );
+    }
+
+    #[test]
+    fn every_address_and_port_is_written_out() {
+        let addresses = ["0.0.0.0", "255.255.255.255", "1111:2222:3333:4444:5555:6666:7777:8888"];
+        for (address, port) in addresses.iter().zip([80, 443, 65535]) {
+            let address = address.parse::<IpAddr>().unwrap();
+            let local = ([10, 0, 0, 1], port).into();
+            check(
+                &[],
+                Some(Peer::new((address, 1).into()).local(local)),
+                &[
+                    ("x-forwarded-for", &address.to_string()),
+                    ("x-forwarded-port", &port.to_string()),
+                    ("x-forwarded-proto", "http"),
+                ],
+            );
+        }
     }
 
     #[test]
