@@ -5,8 +5,9 @@ use std::time::Duration;
 use http::Response;
 use http_body_util::BodyExt;
 use pointsman::{
-    Body, Target, TargetGroup,
+    Body, HealthCheck, Target, TargetGroup,
     body::BodyError,
+    endpoint::Transport,
     error::Kind,
     head::Head,
     health::{Reason, State},
@@ -17,8 +18,8 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
 use crate::support::{
-    answering, balancer, chunk, counts, endless, fetch, get, group, named, secs, send, settle,
-    silent, state, until,
+    Script, answering, balancer, chunk, counts, endless, fetch, get, group, named, secs, send,
+    settle, silent, state, until,
 };
 
 /// A group that lets its targets go after 40 seconds, before any other timeout.
@@ -274,9 +275,21 @@ async fn a_target_that_is_registered_again_in_time_goes_on_as_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_cut_though_the_settings_changed() {
+    let web = draining(&[endless("endless")]);
+    let (mut body, load) = unread(&web).await;
+    web.reconfigure(group("web").transport(Transport::new().answer_timeout(secs(7)))).unwrap();
+    web.reconfigure(group("web").deregistration_delay(secs(40))).unwrap();
+    let deregistered = Instant::now();
+    web.deregister("endless");
+    assert_eq!(gone(&load).await - deregistered, secs(40));
+    cut(&mut body).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_revived_target_cuts_nothing() {
     let target = silent("silent");
-    let transport = pointsman::endpoint::Transport::new().answer_timeout(Duration::MAX);
+    let transport = Transport::new().answer_timeout(Duration::MAX);
     let web = group("web").deregistration_delay(secs(60)).transport(transport).build().unwrap();
     web.register(target.clone());
     let request = tokio::spawn(balancer(&web).oneshot(get("/")));
