@@ -11,6 +11,9 @@ use tokio::{
 /// Ends a head. Nobody here sends a request with a body.
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
+/// How long a cookie is, about that of the balancer's.
+const COOKIE: usize = 84;
+
 /// Runs a task on a thread and a runtime of its own, as long as the program lasts.
 pub fn on_a_thread<F>(name: &str, task: F)
 where
@@ -67,7 +70,9 @@ async fn serve_connection(mut stream: TcpStream, answer: Vec<u8>) {
 /// A client that keeps its connection, and a session if it is given one.
 pub struct Client {
     stream: TcpStream,
+    /// Some application's, until it is given one: requests of the same length cost servers the same.
     cookie: String,
+    has_session: bool,
     answer: Vec<u8>,
 }
 
@@ -75,14 +80,15 @@ impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, cookie: String::new(), answer: Vec::with_capacity(64 * 1024) }
+        let cookie = format!("application={}", "x".repeat(COOKIE - "application=".len()));
+        Self { stream, cookie, has_session: false, answer: Vec::with_capacity(64 * 1024) }
     }
 
     /// Sends a GET, and reads an answer with a body of so many bytes.
     pub async fn get(&mut self, size: usize) {
         let request = format!(
             "GET /index.html HTTP/1.1\r\nhost: bench.example\r\nuser-agent: bench/1.0\r\n\
-             accept: text/html\r\naccept-encoding: gzip\r\n{}\r\n",
+             accept: text/html\r\naccept-encoding: gzip\r\ncookie: {}\r\n\r\n",
             self.cookie
         );
         self.stream.write_all(request.as_bytes()).await.unwrap();
@@ -103,12 +109,13 @@ impl Client {
         assert_eq!(self.answer.len(), head.len() + size, "{head}");
         if let Some((_, set)) = head.split_once("set-cookie: ") {
             let (pair, _) = set.split_once(';').unwrap();
-            self.cookie = format!("cookie: {pair}\r\n");
+            self.cookie = pair.to_owned();
+            self.has_session = true;
         }
     }
 
     /// Tells whether it was given a session.
     pub fn has_session(&self) -> bool {
-        !self.cookie.is_empty()
+        self.has_session
     }
 }
