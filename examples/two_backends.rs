@@ -22,11 +22,11 @@ async fn main() -> Result<(), BoxError> {
         app = app
             .route(
                 &format!("/stop/{name}"),
-                get(async move || stop.send_replace(false).to_string()),
+                get(async move || stop.send(false).map_or("gone\n", |()| "stopped\n")),
             )
             .route(
                 &format!("/start/{name}"),
-                get(async move || start.send_replace(true).to_string()),
+                get(async move || start.send(true).map_or("gone\n", |()| "started\n")),
             );
     }
     let balancer = LoadBalancer::builder()
