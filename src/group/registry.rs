@@ -76,7 +76,8 @@ impl Desired {
         let other_transport = settings.transport != self.settings.transport;
         let other_checks = settings.check.is_some() != self.settings.check.is_some();
         if other_transport || other_checks {
-            for entry in self.entries.iter_mut().filter(|entry| entry.draining.is_none()) {
+            // Also of those that are draining, since they may be registered again.
+            for entry in &mut self.entries {
                 let member = &entry.member;
                 let endpoint = if other_transport {
                     let address = member.endpoint().address().clone();

@@ -173,9 +173,11 @@ async fn within(
             answer = answer.as_mut() => return answer,
             () = &mut late => {}
         }
+        let now = Instant::now();
         let due = progress.as_ref().map(|progress| progress.target_since() + limit);
-        match due.filter(|due| *due > Instant::now()) {
-            Some(due) => late.as_mut().reset(due),
+        match due.filter(|due| *due > now) {
+            // While the client is waited for, its next part may come at any time, and be the last.
+            Some(due) => late.as_mut().reset(due.min(now + limit)),
             None => {
                 let text = format!("no answer within {limit:?}");
                 return Err(Error::new(Kind::AnswerTimeout, text));

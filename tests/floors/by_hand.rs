@@ -99,17 +99,17 @@ fn an_assigned_request_says_all_it_was_told() {
 async fn respond_answers_for_an_error() {
     let below = service_fn(|_: Request<Body>| async {
         let error = Error::new(Kind::Connect, "connection refused").with_rule(DEFAULT);
-        Err::<Response<Body>, _>(error.with_group("web".into()).with_target("one".into()))
+        let error = error.with_group("web".into()).with_target("one".into());
+        Err::<Response<Body>, _>(error.with_unsent(get("/")))
     });
     let answer = send(&RespondLayer::new().layer(below), get("/")).await;
     assert_eq!((answer.status, answer.text()), (502, "502 Bad Gateway\n"));
     assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
     let served = answer.served.unwrap();
     assert_eq!(served, Served::by_target(DEFAULT, "web".into(), "one".into()));
-    assert_eq!(
-        answer.error.unwrap().to_string(),
-        "no connection to the target: connection refused"
-    );
+    let error = answer.error.unwrap();
+    assert_eq!(error.to_string(), "no connection to the target: connection refused");
+    assert!(error.take_unsent().is_none(), "no request rides along with the response");
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ impl<R> Service<R> for Unready {
 
 #[tokio::test]
 async fn respond_answers_the_next_call_with_what_poll_ready_failed_with() {
-    let below = Unready::times(1);
+    let below = Unready::times(2);
     let mut respond = RespondLayer::new().layer(below.clone());
     let ready = ServiceExt::<Request<Body>>::ready(&mut respond).await.unwrap();
     // Asked again, it keeps what it has.
@@ -165,9 +165,11 @@ async fn respond_answers_the_next_call_with_what_poll_ready_failed_with() {
     let response = ready.call(get("/")).await.unwrap();
     assert_eq!(response.status(), 500);
     let error = response.extensions().get::<Error>().unwrap();
-    assert_eq!(error.to_string(), "a service failed: failure 1");
+    assert_eq!(error.to_string(), "a service failed: failure 2");
     assert_eq!(below.calls.load(Ordering::SeqCst), 0);
 
+    let ready = ServiceExt::<Request<Body>>::ready(&mut respond).await.unwrap();
+    assert_eq!(ready.call(get("/")).await.unwrap().status(), 500);
     let ready = ServiceExt::<Request<Body>>::ready(&mut respond).await.unwrap();
     assert_eq!(ready.call(get("/")).await.unwrap().status(), 200);
     assert_eq!(below.calls.load(Ordering::SeqCst), 1);

@@ -5,8 +5,9 @@ use std::time::Duration;
 use http::Response;
 use http_body_util::BodyExt;
 use pointsman::{
-    Body, Target, TargetGroup,
+    Body, HealthCheck, Target, TargetGroup,
     body::BodyError,
+    endpoint::Transport,
     error::Kind,
     head::Head,
     health::{Reason, State},
@@ -17,8 +18,8 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
 use crate::support::{
-    answering, balancer, chunk, counts, endless, fetch, get, group, named, secs, send, settle,
-    silent, state, until,
+    Script, answering, balancer, chunk, counts, endless, fetch, get, group, named, secs, send,
+    settle, silent, state, until,
 };
 
 /// A group that lets its targets go after 40 seconds, before any other timeout.
@@ -274,9 +275,50 @@ async fn a_target_that_is_registered_again_in_time_goes_on_as_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn settings_that_change_while_a_target_drains_hold_when_it_comes_back() {
+    let script = Script::failing(&["silent"]);
+    let checked = || {
+        let check = HealthCheck::probe(script.clone()).unhealthy_threshold(1);
+        group("web").health_check(check).deregistration_delay(secs(40))
+    };
+    let target = silent("silent");
+    let web = checked().build().unwrap();
+    web.register(target.clone());
+    let balancer = balancer(&web);
+    settle().await;
+    assert_eq!(state(&web, "silent"), State::Unhealthy);
+    web.deregister("silent");
+    // Nobody would ever find it healthy again.
+    let transport = Transport::new().answer_timeout(secs(7));
+    web.reconfigure(group("web").transport(transport)).unwrap();
+    web.register(target.clone());
+    assert_eq!(state(&web, "silent"), State::Healthy);
+    let started = Instant::now();
+    assert_eq!(send(&balancer, get("/")).await.status, 504);
+    assert_eq!(started.elapsed(), secs(7));
+    // And the other way round.
+    web.deregister("silent");
+    web.reconfigure(checked()).unwrap();
+    web.register(target);
+    assert_eq!(state(&web, "silent"), State::Initial);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_cut_though_the_settings_changed() {
+    let web = draining(&[endless("endless")]);
+    let (mut body, load) = unread(&web).await;
+    web.reconfigure(group("web").transport(Transport::new().answer_timeout(secs(7)))).unwrap();
+    web.reconfigure(group("web").deregistration_delay(secs(40))).unwrap();
+    let deregistered = Instant::now();
+    web.deregister("endless");
+    assert_eq!(gone(&load).await - deregistered, secs(40));
+    cut(&mut body).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_revived_target_cuts_nothing() {
     let target = silent("silent");
-    let transport = pointsman::endpoint::Transport::new().answer_timeout(Duration::MAX);
+    let transport = Transport::new().answer_timeout(Duration::MAX);
     let web = group("web").deregistration_delay(secs(60)).transport(transport).build().unwrap();
     web.register(target.clone());
     let request = tokio::spawn(balancer(&web).oneshot(get("/")));

@@ -159,7 +159,7 @@ async fn a_name_that_cannot_be_looked_up_is_502_and_said_so() {
 #[tokio::test]
 async fn a_checked_target_that_is_gone_gets_no_more_requests() {
     let (one, two) = (Server::named("one").await, Server::named("two").await);
-    let check = HealthCheck::http("/health").interval(std::time::Duration::from_millis(100));
+    let check = HealthCheck::http("/health").interval(std::time::Duration::from_millis(300));
     let group = TargetGroup::builder("web").health_check(check).build().unwrap();
     let front = Front::with(group, [one.address, two.address]).await;
     front.group.until_healthy(2).await;
