@@ -52,6 +52,11 @@ fn survives_connection(name: &HeaderName) -> bool {
 ///
 /// Without a peer nobody vouches for X-Forwarded-*: what came under these names is dropped.
 pub fn toward_targets(request: &mut Request<Body>, peer: Option<&Peer>) {
+    introduce(request, peer.map(Introduction::of).as_ref());
+}
+
+/// Does the same with what was made of the peer beforehand.
+pub(super) fn introduce(request: &mut Request<Body>, client: Option<&Introduction>) {
     let trailers = wants_trailers(request.headers());
     host_of_authority(request);
     let headers = request.headers_mut();
@@ -64,9 +69,9 @@ pub fn toward_targets(request: &mut Request<Body>, peer: Option<&Peer>) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     join_cookies(headers);
-    match peer {
-        Some(peer) if peer.is_forwarded() => {}
-        Some(peer) => set_forwarded(headers, peer),
+    match client {
+        Some(client) if client.peer.is_forwarded() => {}
+        Some(client) => client.write(headers),
         None => {
             headers.remove(X_FORWARDED_FOR);
             headers.remove(X_FORWARDED_PROTO);
@@ -131,22 +136,36 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Appends the client's address and overwrites protocol and port, as ALB does.
-fn set_forwarded(headers: &mut HeaderMap, peer: &Peer) {
-    let mut before = headers.get_all(X_FORWARDED_FOR).iter().peekable();
-    let value = if before.peek().is_none() {
-        of_ip(peer.ip())
-    } else {
-        let mut all = before.map(HeaderValue::as_bytes).collect::<Vec<_>>();
-        let ip = of_ip(peer.ip());
-        all.push(ip.as_bytes());
-        HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or(ip)
-    };
-    headers.insert(X_FORWARDED_FOR, value);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(peer.protocol()));
-    match peer.local_addr() {
-        Some(local) => _ = headers.insert(X_FORWARDED_PORT, of_port(local.port())),
-        None => _ = headers.remove(X_FORWARDED_PORT),
+/// A peer, and what is written of it: the same for all requests of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Introduction {
+    pub(super) peer: Peer,
+    ip: HeaderValue,
+    port: Option<HeaderValue>,
+}
+
+impl Introduction {
+    pub(super) fn of(peer: &Peer) -> Self {
+        let port = peer.local_addr().map(|local| of_port(local.port()));
+        Self { peer: *peer, ip: of_ip(peer.ip()), port }
+    }
+
+    /// Appends the client's address and overwrites protocol and port, as ALB does.
+    fn write(&self, headers: &mut HeaderMap) {
+        let mut before = headers.get_all(X_FORWARDED_FOR).iter().peekable();
+        let value = if before.peek().is_none() {
+            self.ip.clone()
+        } else {
+            let mut all = before.map(HeaderValue::as_bytes).collect::<Vec<_>>();
+            all.push(self.ip.as_bytes());
+            HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| self.ip.clone())
+        };
+        headers.insert(X_FORWARDED_FOR, value);
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.peer.protocol()));
+        match &self.port {
+            Some(port) => _ = headers.insert(X_FORWARDED_PORT, port.clone()),
+            None => _ = headers.remove(X_FORWARDED_PORT),
+        }
     }
 }
 

@@ -21,7 +21,12 @@ use http::{Extensions, Request, Response};
 use tokio::{runtime::Handle, time::Instant};
 use tower::{BoxError, Layer, Service};
 
-use super::{headers, message::Routed, served::Served, stage::Stage};
+use super::{
+    headers::{self, Introduction},
+    message::Routed,
+    served::Served,
+    stage::Stage,
+};
 use crate::{
     body::Body,
     check::Use,
@@ -161,7 +166,7 @@ impl<S> Layer<S> for RulesLayer {
     type Service = Rules<S>;
 
     fn layer(&self, inner: S) -> Rules<S> {
-        Rules { layer: self.clone(), peer: None, inner }
+        Rules { layer: self.clone(), client: None, inner }
     }
 }
 
@@ -169,7 +174,8 @@ impl<S> Layer<S> for RulesLayer {
 #[derive(Clone)]
 pub struct Rules<S> {
     layer: RulesLayer,
-    peer: Option<Peer>,
+    /// Who the client of all requests is.
+    client: Option<Arc<Introduction>>,
     inner: S,
 }
 
@@ -180,14 +186,15 @@ impl<S> Rules<S> {
 
     /// Says who the client of all requests is.
     pub(crate) fn set_peer(&mut self, peer: Peer) {
-        self.peer = Some(peer);
+        self.client = Some(Arc::new(Introduction::of(&peer)));
     }
 
     /// Returns who the client of a request is, if that is known.
     pub(crate) fn peer(&self, extensions: &Extensions) -> Result<Option<Peer>, Error> {
         // A balancer in front of this one, in this process, has found that out.
         let forwarded = extensions.get::<Peer>().filter(|peer| peer.is_forwarded());
-        match forwarded.copied().or(self.peer) {
+        let client = self.client.as_ref().map(|client| client.peer);
+        match forwarded.copied().or(client) {
             None => self.layer.find_peer(extensions),
             peer => Ok(peer),
         }
@@ -213,7 +220,10 @@ impl<S> Rules<S> {
                 let group = installed.table.choose_group(forward).cloned();
                 let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
                 let mut request = request.map(Body::new);
-                headers::toward_targets(&mut request, peer.as_ref());
+                match self.client.as_deref().filter(|client| peer == Some(client.peer)) {
+                    None => headers::toward_targets(&mut request, peer.as_ref()),
+                    client => headers::introduce(&mut request, client),
+                }
                 return Ok(Decision::Forward(Routed::new(request, rule, group).with_peer(peer)));
             }
             Action::Redirect(redirect) => {

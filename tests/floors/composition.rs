@@ -277,6 +277,10 @@ async fn a_balancer_behind_a_balancer_leaves_the_forwarding_headers_as_they_are(
     let finding = finding.build(RuleTable::forward_to(&inner));
     outer.register(Target::service("inner", finding));
     check(balancer(&outer), Some(peer), seen).await;
+    // Nor does one that was told of another.
+    let told = balancer(&inner).for_peer(Peer::new("192.0.2.2:5000".parse().unwrap()));
+    outer.register(Target::service("inner", told));
+    check(balancer(&outer), Some(peer), seen).await;
 }
 
 #[tokio::test]
