@@ -54,6 +54,7 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `sticky` | yes | the load-balancer cookie, sealed by AES-256-GCM |
+//! | `server` | no | a minimal server for those who have none: `pointsman::server` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Strangers' traffic must not make us panic; tests and examples may.
 #![cfg_attr(
@@ -69,6 +70,8 @@
     )
 )]
 
+#[cfg(feature = "server")]
+pub mod server;
 pub mod balancer;
 pub mod layer;
 pub(crate) mod check;
