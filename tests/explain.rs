@@ -47,6 +47,7 @@ struct GroupPlan {
     ill: Vec<bool>,
     in_flight_max: Option<u32>,
     least_outstanding: bool,
+    #[cfg_attr(not(feature = "sticky"), expect(dead_code, reason = "nothing to keep sessions by"))]
     sticky: bool,
     seed: u64,
 }
