@@ -309,8 +309,8 @@ mod tests {
                      "Ipv6Ranges": [{"CidrIpv6": "0.0.0.0/0"}],
                      "PrefixListIds": [{"PrefixListId": "pl-1"}],
                      "UserIdGroupPairs": [{"GroupId": "sg-2"}]}"#),
-            "[0].IpPermissions[0].PrefixListIds: […]: cannot be had here, what addresses these are is not known; write them out\n\
-             [0].IpPermissions[0].UserIdGroupPairs: […]: cannot be had here, what addresses these have is not known; write them out\n\
+            "[0].IpPermissions[0].PrefixListIds: cannot be had here, what addresses these are is not known; write them out\n\
+             [0].IpPermissions[0].UserIdGroupPairs: cannot be had here, what addresses these have is not known; write them out\n\
              [0].IpPermissions[0].IpRanges[0].CidrIp: \"::/0\": expected an address and the length of its prefix, as in 10.0.0.0/8\n\
              [0].IpPermissions[0].IpRanges[1].Cidr: unknown field, did you mean CidrIp?\n\
              [0].IpPermissions[0].IpRanges[1].CidrIp: missing, expected an address and the length of its prefix, as in 10.0.0.0/8\n\
