@@ -40,7 +40,9 @@ fn key() -> CookieKey {
 
 fn assemble(text: &str) -> Assembly {
     let document = Document::parse(text).unwrap_or_else(|invalid| panic!("{invalid}"));
-    document.assemble(&key(), None).unwrap()
+    let assembly = document.assemble(&key(), None).unwrap();
+    assembly.set_targets();
+    assembly
 }
 
 /// A document of these groups and one rule-less listener for each default action.
@@ -59,6 +61,7 @@ fn the_example_is_accepted_without_a_word() {
     assert_eq!(groups.admits(8080, [127, 1, 2, 3].into()), Admission::By("sg-web"));
     assert_eq!(groups.admits(8080, [10, 0, 0, 1].into()), Admission::None);
     let assembly = document.assemble(&key(), None).unwrap();
+    assembly.set_targets();
     let status = assembly.group("web").unwrap().status();
     let ids: Vec<_> = status.targets.iter().map(|target| target.target.as_str()).collect();
     assert_eq!(ids, ["127.0.0.1:3001", "127.0.0.1:3002"]);
@@ -70,6 +73,7 @@ fn everything_that_is_honoured_is_accepted_without_a_word() {
     assert_eq!(lines(document.warnings()) + &lines(document.lints()), "");
     assert_eq!(document.ports().collect::<Vec<_>>(), [8080, 80]);
     let assembly = document.assemble(&key(), None).unwrap();
+    assembly.set_targets();
     let ids = |name: &str| -> Vec<String> {
         let status = assembly.group(name).unwrap().status();
         status.targets.iter().map(|target| target.target.to_string()).collect()
@@ -287,19 +291,66 @@ fn a_group_that_stays_is_taken_over_and_changes_only_when_told() {
 }
 
 #[test]
-fn a_group_with_other_settings_is_another() {
+fn a_group_with_other_settings_takes_over_only_when_told() {
     let first = assemble(&web("9", &["10.0.0.1"]));
     let next = Document::parse(&web("8", &["10.0.0.2"])).unwrap();
     let next = next.assemble(&key(), Some(&first)).unwrap();
     assert_ne!(next.group("web"), first.group("web"));
     assert_eq!(ids(&first), ["10.0.0.1:80 unused"]);
-    assert_eq!(ids(&next), ["10.0.0.2:80 unused"]);
+    next.set_targets();
+    assert_eq!(ids(&first), ["10.0.0.1:80 unused"]);
+    assert_eq!(ids(&next), ["10.0.0.1:80 draining", "10.0.0.2:80 unused"]);
     let idle = json!([{"Key": "idle_timeout.timeout_seconds", "Value": "5"}]);
     let mut changed: Value = serde_json::from_str(&web("9", &["10.0.0.1"])).unwrap();
     changed["LoadBalancerAttributes"] = idle;
     let changed = Document::parse(&changed.to_string()).unwrap();
     let changed = changed.assemble(&key(), Some(&first)).unwrap();
     assert_ne!(changed.group("web"), first.group("web"));
+}
+
+#[tokio::test]
+async fn health_and_connections_outlive_a_change_of_settings() {
+    let (port, mut heard) = backend().await;
+    let text = |delay: &str, extra: Value| {
+        let mut document: Value = serde_json::from_str(&web(delay, &["127.0.0.1"])).unwrap();
+        document["TargetGroups"][0]["Port"] = port.into();
+        document["LoadBalancerAttributes"] = extra;
+        document.to_string()
+    };
+    let first = assemble(&text("9", json!([])));
+    let balancer = balancer(&first, 8080);
+    let mut changes = first.group("web").unwrap().changes();
+    assert_eq!(heard.recv().await.unwrap()[header::USER_AGENT], "ELB-HealthChecker/2.0");
+    std::future::poll_fn(|cx| futures_util::Stream::poll_next(std::pin::pin!(&mut changes), cx))
+        .await
+        .unwrap();
+    assert_eq!(ask(&balancer).await.0.status, 200);
+    let status = |assembly: &Assembly| assembly.group("web").unwrap().status().targets[0].clone();
+    // The connection goes back to its pool when the target has said all.
+    while status(&first).connections_idle == 0 {
+        tokio::task::yield_now().await;
+    }
+    let before = status(&first);
+    assert_eq!((before.state.to_string(), before.answered), ("healthy".to_owned(), 1));
+
+    let next = Document::parse(&text("8", json!([]))).unwrap();
+    let next = next.assemble(&key(), Some(&first)).unwrap();
+    next.set_targets();
+    balancer.set_rules(next.listeners()[0].rules().clone());
+    let after = status(&next);
+    assert_eq!((after.state, after.answered), (before.state, before.answered));
+    assert_eq!(after.connections_idle, before.connections_idle);
+    assert_eq!(ask(&balancer).await.0.status, 200);
+
+    // Other timeouts are another way to reach them: fresh connections, the same health.
+    let idle = json!([{"Key": "idle_timeout.timeout_seconds", "Value": "7"}]);
+    let last = Document::parse(&text("8", idle)).unwrap();
+    let last = last.assemble(&key(), Some(&next)).unwrap();
+    last.set_targets();
+    balancer.set_rules(last.listeners()[0].rules().clone());
+    let after = status(&last);
+    assert_eq!((after.state, after.answered, after.connections_idle), (before.state, 2, 0));
+    assert_eq!(ask(&balancer).await.0.status, 200);
 }
 
 // Whatever is thrown at it.

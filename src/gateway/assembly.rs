@@ -86,9 +86,10 @@ impl Listener {
 impl Document {
     /// Makes groups and tables of rules.
     ///
-    /// A group of `running` with the same name and the same settings is taken over, with its
-    /// targets' health and connections; one with other settings is made anew. Sessions stay with
-    /// either, as long as the key does.
+    /// A group of `running` with the same name and the same settings is taken over; one with other
+    /// settings is made [in its place](crate::group::TargetGroupBuilder::build_in_place_of). With
+    /// either, what is known of the targets and their connections stays, and sessions do as long as
+    /// the key does. Nothing of `running` changes before [`Assembly::set_targets`].
     ///
     /// # Errors
     ///
@@ -112,12 +113,10 @@ impl Document {
         for plan in &self.groups {
             let group = match running.get(&plan.name) {
                 Some(running) if running.settings == plan.settings => running.group.clone(),
-                _ => {
-                    let group = plan.settings.build(&plan.name, key);
-                    let group = group.map_err(|error| refuse(&plan.path, &error))?;
-                    // Nobody sees it yet.
-                    group.set_targets(plan.targets.iter().cloned());
-                    group
+                running => {
+                    let before = running.map(|running| &running.group);
+                    let group = plan.settings.build(&plan.name, key, before);
+                    group.map_err(|error| refuse(&plan.path, &error))?
                 }
             };
             by_name.insert(plan.name.clone(), group.clone());
@@ -135,7 +134,7 @@ impl Document {
 
 impl Assembly {
     /// Gives every group the targets of its document: those that stay keep their health, counts and
-    /// connections, others are drained.
+    /// connections, others are drained. To be called before the rules are used, or swapped.
     pub fn set_targets(&self) {
         for AssembledGroup { group, targets, .. } in &self.groups {
             group.set_targets(targets.iter().cloned());

@@ -68,8 +68,13 @@ pub(super) enum Unbuilt {
 }
 
 impl GroupSettings {
-    /// Makes a group, with no target in it.
-    pub(super) fn build(&self, name: &GroupName, key: &CookieKey) -> Result<TargetGroup, Unbuilt> {
+    /// Makes a group with the targets of the one before, or none.
+    pub(super) fn build(
+        &self,
+        name: &GroupName,
+        key: &CookieKey,
+        before: Option<&TargetGroup>,
+    ) -> Result<TargetGroup, Unbuilt> {
         let check = &self.check;
         let mut health_check = HealthCheck::http(&check.path)
             .interval(check.interval)
@@ -100,7 +105,10 @@ impl GroupSettings {
                 .build()?;
             group = group.stickiness(cookie);
         }
-        Ok(group.build()?)
+        Ok(match before {
+            Some(before) => group.build_in_place_of(before)?,
+            None => group.build()?,
+        })
     }
 }
 

@@ -340,18 +340,66 @@ impl TargetGroupBuilder {
     /// Everything that is wrong at once: an empty name, settings out of their range.
     pub fn build(self) -> Result<TargetGroup, InvalidGroup> {
         let (name, settings, seed) = self.checked()?;
-        Ok(TargetGroup(Arc::new(Group {
+        Ok(TargetGroup::make(name, settings, seed, 0, Desired::default()))
+    }
+
+    /// Makes the group in place of another, whose targets it takes over: their weights and counts,
+    /// and also their health and connections, unless these settings reach or check them otherwise.
+    ///
+    /// So settings change while requests run: name the new group in the rules in place of the other,
+    /// which is not to be changed any more. What is in flight is not disturbed.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pointsman::{LoadBalancer, RuleTable, Target, TargetGroup, algorithm::LeastOutstandingRequests};
+    ///
+    /// let web = TargetGroup::builder("web").build()?;
+    /// web.register(Target::new("127.0.0.1:3001".parse().unwrap()));
+    /// let balancer = LoadBalancer::new(RuleTable::forward_to(&web));
+    ///
+    /// let algorithm = LeastOutstandingRequests::default();
+    /// let web = TargetGroup::builder("web").algorithm(algorithm).build_in_place_of(&web)?;
+    /// balancer.set_rules(RuleTable::forward_to(&web));
+    /// assert_eq!(web.status().healthy(), 1);
+    /// # Ok::<_, pointsman::group::InvalidGroup>(())
+    /// ```
+    pub fn build_in_place_of(self, other: &TargetGroup) -> Result<TargetGroup, InvalidGroup> {
+        let (name, settings, seed) = self.checked()?;
+        let Group { desired, settings: old, turn, .. } = &*other.0;
+        let desired =
+            Desired::of(&desired.lock().unwrap_or_else(PoisonError::into_inner), old, &settings);
+        let turn = turn.load(std::sync::atomic::Ordering::Relaxed);
+        let group = TargetGroup::make(name, settings, seed, turn, desired);
+        group.rebuild();
+        Ok(group)
+    }
+}
+
+impl TargetGroup {
+    fn make(
+        name: GroupName,
+        settings: Settings,
+        seed: Option<u64>,
+        turn: u64,
+        desired: Desired,
+    ) -> Self {
+        Self(Arc::new(Group {
             name,
             roster: ArcSwap::from_pointee(Roster::empty(&*settings.algorithm)),
             settings,
-            desired: Mutex::default(),
-            turn: AtomicU64::new(seed.unwrap_or(0)),
+            desired: Mutex::new(desired),
+            turn: AtomicU64::new(seed.unwrap_or(turn)),
             rng: seed.map_or_else(Rng::from_entropy, Rng::seeded),
             uses: Uses::default(),
             listeners: Listeners::default(),
             published: watch::Sender::new(0),
             bell: Arc::new(Notify::new()),
-        })))
+        }))
     }
 }
 
