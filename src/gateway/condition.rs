@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{
     fields,
     plan::ConditionPlan,
-    reader::{Node, Object},
+    reader::{Known, Node, Object},
     report::Report,
 };
 
@@ -95,16 +95,15 @@ impl Values {
         self.count += nodes.len();
         let mut values = Vec::new();
         for node in &nodes {
-            self.wildcards += wildcards(node);
+            self.wildcards += wildcards(node.raw_text().unwrap_or_default());
             values.extend(read(node));
         }
         (!values.is_empty() && values.len() == nodes.len()).then_some(values)
     }
 }
 
-/// Counts the `*` and `?` that stand for others.
-fn wildcards(node: &Node<'_>) -> usize {
-    let text = node.raw_text().unwrap_or_default().replace(r"\*", "").replace(r"\?", "");
+/// Counts the characters that stand for others.
+fn wildcards(text: &str) -> usize {
     text.bytes().filter(|byte| matches!(byte, b'*' | b'?')).count()
 }
 
@@ -112,7 +111,7 @@ fn wildcards(node: &Node<'_>) -> usize {
 fn config<'j>(
     object: &Object<'j>,
     kind: &str,
-    known: &'static [super::reader::Known],
+    known: &'static [Known],
     report: &mut Report,
 ) -> Option<Object<'j>> {
     let (_, name) = CONFIGS.into_iter().find(|(of, _)| *of == kind)?;
@@ -241,7 +240,9 @@ fn query(config: &Object<'_>, values: &mut Values, report: &mut Report) -> Optio
         let Some(pair) = node.object(fields::QUERY_PAIR, report) else { continue };
         let (key, value) = (pair.get("Key"), pair.need("Value", "a value", report));
         for node in key.iter().chain(&value) {
-            values.wildcards += wildcards(node);
+            // Here, and only here, there is an escape.
+            let text = node.raw_text().unwrap_or_default().replace(r"\*", "").replace(r"\?", "");
+            values.wildcards += wildcards(&text);
         }
         let key = match key {
             Some(node) => query_text(&node, report).map(Some),

@@ -3,7 +3,7 @@
 use super::{
     action::{self, Around},
     condition, fields,
-    plan::{ActionPlan, RulePlan},
+    plan::{ActionPlan, ConditionPlan, RulePlan},
     reader::{Node, Object},
     report::Report,
 };
@@ -45,10 +45,7 @@ pub(super) fn read(
     (priority, plan)
 }
 
-fn read_conditions(
-    list: &Node<'_>,
-    report: &mut Report,
-) -> Option<Vec<super::plan::ConditionPlan>> {
+fn read_conditions(list: &Node<'_>, report: &mut Report) -> Option<Vec<ConditionPlan>> {
     let items = list.list(report);
     if items.is_empty() && list.is_list() {
         list.expected("at least one condition", report);
