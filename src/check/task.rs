@@ -4,7 +4,7 @@
 //! side by side; what comes back together changes the roster once.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -92,8 +92,8 @@ struct Schedule {
 }
 
 struct Due {
-    /// Keeps the place in memory from being another's.
-    _member: Arc<Member>,
+    /// Also keeps its place in memory from being another's.
+    member: Arc<Member>,
     at: Instant,
     under_way: bool,
 }
@@ -112,24 +112,24 @@ impl Schedule {
         room: usize,
     ) -> (Vec<Arc<Member>>, Instant) {
         let mut next = now + interval;
-        let mut known = HashMap::with_capacity(members.len());
         let mut waiting = Vec::new();
-        for member in members {
-            let mut due = self.due.remove(&key(&member)).unwrap_or_else(|| Due {
-                _member: Arc::clone(&member),
+        for member in &members {
+            let due = self.due.entry(key(member)).or_insert_with(|| Due {
+                member: Arc::clone(member),
                 at: now,
                 under_way: false,
             });
             // A shorter interval than before holds at once.
             due.at = due.at.min(now + interval + interval / 10);
             if !due.under_way && due.at <= now {
-                waiting.push((due.at, Arc::clone(&member)));
+                waiting.push((due.at, Arc::clone(member)));
             } else if !due.under_way {
                 next = next.min(due.at);
             }
-            known.insert(key(&member), due);
         }
-        self.due = known;
+        if self.due.len() > members.len() {
+            self.due.retain(|_, due| is_among(&due.member, &members));
+        }
         // Who has waited longest goes first, so that many dead targets, each waited for until its
         // timeout, do not keep the others from ever being checked. Those for whom there is no room
         // are looked at when a check ends.
@@ -162,6 +162,10 @@ fn key(member: &Arc<Member>) -> usize {
     Arc::as_ptr(member).addr()
 }
 
+fn is_among(member: &Arc<Member>, members: &[Arc<Member>]) -> bool {
+    members.iter().any(|other| Arc::ptr_eq(member, other))
+}
+
 /// Takes in what came back, and publishes once.
 fn record(
     group: &TargetGroup,
@@ -171,11 +175,10 @@ fn record(
 ) {
     let mut changes = Vec::new();
     let members = group.checked_members();
-    let registered = members.iter().map(key).collect::<HashSet<_>>();
     for (member, result) in all {
         schedule.ended(&member);
         // It left while it was asked; another one may have its name by now.
-        if !registered.contains(&key(&member)) {
+        if !is_among(&member, &members) {
             continue;
         }
         if let Some((old, new)) = member.health().record(result, settings.thresholds) {

@@ -333,12 +333,13 @@ impl TargetGroup {
                 (desired.generation, desired.entries.clone(), Arc::clone(&desired.settings))
             };
             let new = Arc::new(Roster::build(latest, entries, settings, Some(&old)));
-            let _one_at_a_time = lock();
+            let one_at_a_time = lock();
             let old = self.0.roster.load_full();
             if old.generation < latest {
-                self.warn_of_fail_open(&old, &new);
-                self.0.roster.store(new);
+                self.0.roster.store(Arc::clone(&new));
                 self.0.published.send_replace(latest);
+                drop(one_at_a_time);
+                self.warn_of_fail_open(&old, &new);
             }
         }
     }

@@ -49,7 +49,7 @@ async fn each_request_is_decided_by_one_table() {
         })
     });
     let load = load.collect::<Vec<_>>();
-    for swap in 0..600 {
+    for swap in 0..300 {
         balancer.set_rules(tables[swap % 2].clone());
         // A few requests for each table.
         let so_far = requests.load(Ordering::SeqCst);
