@@ -49,6 +49,7 @@
 //!
 #![doc = include_str!("from_alb.md")]
 
+mod run;
 mod assembly;
 mod document;
 mod lint;
@@ -76,5 +77,6 @@ pub use self::{
     assembly::{Assembly, Listener},
     document::Document,
     report::{Finding, InvalidDocument},
+    run::{Gateway, StartError},
     security_group::{Admission, SecurityGroups},
 };

@@ -6,6 +6,7 @@
 use std::{
     io,
     net::{self, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -67,6 +68,7 @@ impl Listener {
     pub(super) async fn serve<P: ForPeer>(
         self,
         served: Arc<P>,
+        admit: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
         limits: Limits,
         drain: Arc<Drain>,
     ) -> usize {
@@ -80,6 +82,9 @@ impl Listener {
                 () = &mut ends => break,
                 Some(ended) = connections.join_next() => note(ended),
                 (stream, client) = self.accept(&mut failures) => {
+                    if !admits(&*admit, client) {
+                        continue;
+                    }
                     let (served, drain) = (Arc::clone(&served), Arc::clone(&drain));
                     connections.spawn(connect(stream, client, served, limits, drain));
                 }
@@ -108,6 +113,14 @@ impl Listener {
             }
         }
     }
+}
+
+/// Asks whether a client may connect; a panic is a no, since what decides that must not fail open.
+fn admits(admit: &(dyn Fn(SocketAddr) -> bool + Send + Sync), client: SocketAddr) -> bool {
+    catch_unwind(AssertUnwindSafe(|| admit(client))).unwrap_or_else(|panic| {
+        tracing::error!(%client, panic = panic_text(&*panic), "who may connect cannot be decided");
+        false
+    })
 }
 
 /// Serves one connection.

@@ -105,6 +105,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     limits: Limits,
     drain_timeout: Duration,
+    admit: Admit,
 }
 
 /// Makes a [`Server`].
@@ -136,13 +137,16 @@ pub struct Server {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use]
 pub struct ServerBuilder {
     sockets: Vec<Socket>,
     limits: Limits,
     drain_timeout: Duration,
+    admit: Admit,
 }
+
+/// Decides who may connect.
+type Admit = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
 
 #[derive(Debug)]
 enum Socket {
@@ -215,6 +219,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets who may connect: of a client that may not, the connection is closed before a byte is read.
+    /// Default: everybody.
+    pub fn admit(mut self, admit: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Self {
+        self.admit = Arc::new(admit);
+        self
+    }
+
     /// Binds the addresses.
     ///
     /// # Errors
@@ -225,7 +236,7 @@ impl ServerBuilder {
     /// # Panics
     ///
     /// As tokio does, if the runtime was made without I/O.
-    pub fn build(self) -> Result<Server, BuildError> {
+    pub fn build(mut self) -> Result<Server, BuildError> {
         for (name, timeout) in
             [("head_timeout", self.limits.head), ("idle_timeout", self.limits.idle)]
         {
@@ -245,9 +256,11 @@ impl ServerBuilder {
             }
             Socket::Given(listener) => Listener::new(listener).map_err(BuildError::Listener),
         };
-        let listeners: Vec<_> = self.sockets.into_iter().map(listen).collect::<Result<_, _>>()?;
+        let sockets = std::mem::take(&mut self.sockets);
+        let listeners: Vec<_> = sockets.into_iter().map(listen).collect::<Result<_, _>>()?;
         let addresses = listeners.iter().map(Listener::address).collect();
-        Ok(Server { listeners, addresses, limits: self.limits, drain_timeout: self.drain_timeout })
+        let Self { limits, drain_timeout, admit, .. } = self;
+        Ok(Server { listeners, addresses, limits, drain_timeout, admit })
     }
 }
 
@@ -258,6 +271,7 @@ impl Server {
             sockets: Vec::new(),
             limits: Limits { head: Duration::from_secs(30), idle: Duration::from_secs(60) },
             drain_timeout: Duration::from_secs(30),
+            admit: Arc::new(|_| true),
         }
     }
 
@@ -303,16 +317,22 @@ impl Server {
         let served = Arc::new(served);
         let drain = Arc::new(Drain::new(self.drain_timeout));
         let listeners = self.listeners.into_iter();
-        let serving =
-            join_all(listeners.map(|listener| {
-                listener.serve(Arc::clone(&served), self.limits, Arc::clone(&drain))
-            }));
+        let serving = join_all(listeners.map(|listener| {
+            let (served, admit) = (Arc::clone(&served), Arc::clone(&self.admit));
+            listener.serve(served, admit, self.limits, Arc::clone(&drain))
+        }));
         let stopping = async {
             stop.await;
             drain.begin();
         };
         let (cut, ()) = tokio::join!(serving, stopping);
         Drained { cut: cut.iter().sum() }
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("sockets", &self.sockets).finish_non_exhaustive()
     }
 }
 
