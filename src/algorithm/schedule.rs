@@ -30,8 +30,8 @@ enum Order {
     Equal,
     /// The cycle of the smooth weighted round robin.
     Table(Box<[u16]>),
-    /// What is too large for a table; see [`Schedule::stride`].
-    Stride,
+    /// What is too large for a table; see [`Schedule::stride`], and [`guide`] for what helps it.
+    Stride(Box<[u32]>),
 }
 
 impl Schedule {
@@ -51,7 +51,7 @@ impl Schedule {
         } else if count.saturating_mul(length) <= TABLE_STEPS_MAX {
             Order::Table(smooth(weights().map(|weight| (weight / divisor) as i64).collect()))
         } else {
-            Order::Stride
+            Order::Stride(guide(&ends))
         };
         Self { ends, order }
     }
@@ -66,7 +66,7 @@ impl Schedule {
         match &self.order {
             Order::Equal => Some(self.ends.len() as u64),
             Order::Table(order) => Some(order.len() as u64),
-            Order::Stride => None,
+            Order::Stride(_) => None,
         }
     }
 
@@ -78,7 +78,7 @@ impl Schedule {
                 let place = turn.checked_rem(order.len() as u64)?;
                 order.get(place as usize).map(|&i| usize::from(i))
             }
-            Order::Stride => Some(self.stride(turn)),
+            Order::Stride(guide) => self.stride(guide, turn),
         }
     }
 
@@ -100,9 +100,12 @@ impl Schedule {
     /// thousandth of the others gets a thousandth of their share. The turns of a member come at
     /// no more than three different distances (Slater, "Gaps and steps for the sequence nθ mod 1",
     /// 1967), and its share after any number of turns is off by a few turns at most.
-    fn stride(&self, turn: u64) -> usize {
-        let point = u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(self.sum());
-        self.owner((point >> 64) as u64)
+    fn stride(&self, guide: &[u32], turn: u64) -> Option<usize> {
+        let part = turn.wrapping_mul(GOLDEN);
+        let point = share(self.sum(), part);
+        // The guide's place is at or before the point, and few parts end between the two.
+        let start = *guide.get(share(guide.len() as u64, part) as usize)? as usize;
+        Some(start + self.ends.get(start..)?.iter().take_while(|&&end| end <= point).count())
     }
 
     /// Returns the member whose part of the line of all weights has this point.
@@ -138,6 +141,24 @@ fn smooth(weights: Box<[i64]>) -> Box<[u16]> {
         first.0 as u16
     };
     (0..sum).map(turn).collect()
+}
+
+/// Divides the line of all weights evenly by as many points as there are members, and returns whose
+/// part each point is in. Begun there, a search takes two steps on average, however many there are.
+fn guide(ends: &[u64]) -> Box<[u32]> {
+    let count = ends.len() as u64;
+    let sum = ends.last().copied().unwrap_or(0);
+    let mut owner = 0;
+    let owner_of = |i| {
+        owner += ends.iter().skip(owner).take_while(|&&end| end <= i * sum / count).count();
+        owner as u32
+    };
+    (0..count).map(owner_of).collect()
+}
+
+/// Returns what a fraction in 2^64ths of a number is.
+fn share(of: u64, part: u64) -> u64 {
+    ((u128::from(of) * u128::from(part)) >> 64) as u64
 }
 
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {

@@ -298,6 +298,29 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn what_is_too_long_for_a_table_is_a_walk_in_golden_steps(
+        weights in prop::collection::vec(prop_oneof![1..=1000_u16, Just(1), Just(1000)], 40..400),
+        turns in prop::collection::vec(any::<u64>(), 100),
+    ) {
+        let members = weights.iter().enumerate().map(member).collect::<Vec<_>>();
+        let schedule = schedule::Schedule::new(&members);
+        prop_assume!(schedule.period().is_none());
+        let sum = weights.iter().map(|&weight| u128::from(weight)).sum::<u128>();
+        for turn in turns {
+            let golden = u128::from(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mut ahead = (golden * sum) >> 64;
+            let owner = weights.iter().position(|&weight| {
+                let is_his = ahead < u128::from(weight);
+                ahead = ahead.wrapping_sub(u128::from(weight));
+                is_his
+            });
+            prop_assert_eq!(schedule.at(turn), owner);
+        }
+    }
+}
+
 #[test]
 fn a_seed_is_so_many_turns_taken_already() {
     for weights in kinds_of_weights() {

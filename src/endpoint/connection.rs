@@ -45,6 +45,8 @@ pub(super) struct Traffic {
 struct Returned {
     sender: Option<SendRequest<Body>>,
     driver: Option<Waker>,
+    /// Whether the driver is gone, so that nobody takes a sender back.
+    left: bool,
 }
 
 /// How sending failed.
@@ -102,8 +104,23 @@ impl Seat {
         sender
     }
 
+    /// Says that the driver is gone. A request that was handed over while its connection ended may
+    /// be seen by nobody; it comes back when the last sender is dropped, so none may be kept here.
+    pub(super) fn leave(&self) {
+        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        returned.left = true;
+        let sender = returned.sender.take();
+        drop(returned);
+        drop(sender);
+    }
+
     fn give_back(&self, sender: SendRequest<Body>) {
         let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        if returned.left {
+            drop(returned);
+            drop(sender);
+            return;
+        }
         returned.sender = Some(sender);
         // The request just sent wakes the driver too; this is for the case that it did so already.
         if let Some(driver) = returned.driver.take() {
@@ -180,5 +197,32 @@ impl AsyncWrite for Counted {
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.traffic.wrote(&written);
         written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{net::TcpListener, runtime::Builder};
+
+    use super::{super::driver, *};
+
+    /// A request that hyper takes while it ends its connection comes back only when no sender is
+    /// left; kept in the seat, its own would make it wait for ever.
+    #[test]
+    fn no_sender_is_kept_once_the_driver_is_gone() {
+        let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+        let first = runtime();
+        let settings =
+            driver::Settings { idle_max: 1, idle_timeout: std::time::Duration::from_secs(60) };
+        let idle = first.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            driver::start(stream, &Arc::default(), &Arc::default(), settings).await.ok().unwrap()
+        });
+        drop(first);
+        let seat = Arc::clone(&idle.seat);
+        let lost = runtime().block_on(idle.send(Request::new(Body::default())));
+        assert!(matches!(lost, Err(Lost::Unsent(_))));
+        assert!(seat.returned.lock().unwrap().sender.is_none());
     }
 }

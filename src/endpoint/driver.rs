@@ -182,6 +182,8 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // First the connection: what it wakes must not find its place taken by the dead.
         let ended = self.connection.take().is_none();
+        self.sender = None;
+        self.seat.leave();
         let idle = self.pool.upgrade().and_then(|pool| pool.remove(self.runtime, &self.seat));
         // A body that is still coming in must not end as if it were whole.
         if !ended && idle.is_none() {
