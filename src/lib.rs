@@ -54,6 +54,8 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `sticky` | yes | the load-balancer cookie, sealed by AES-256-GCM |
+//! | `gateway` | no | an ELBv2 document in ALB's own vocabulary, read and checked |
+//! | `server` | no | a minimal server for those who have none: `pointsman::server` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Strangers' traffic must not make us panic; tests and examples may.
 #![cfg_attr(
@@ -69,6 +71,11 @@
     )
 )]
 
+#[cfg(feature = "gateway")]
+#[cfg_attr(docsrs, doc(cfg(feature = "gateway")))]
+pub mod gateway;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod balancer;
 pub mod layer;
 pub(crate) mod check;

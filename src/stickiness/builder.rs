@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use super::{
     cookie::{DURATION_MAX, LoadBalancerCookie},
     seal::{CookieKey, Seal},
+    set_cookie::{Form, Twin},
 };
 
 /// The shortest session; ALB's.
@@ -52,6 +53,8 @@ impl fmt::Display for SameSite {
 /// | `secure` | false: the cookie also comes without TLS | ALB's |
 /// | `http_only` | true: scripts do not see it | none needs to |
 /// | `same_site` | not said: up to the client | ALB's |
+/// | `cors` | false: no second cookie | |
+/// | `expires` | false: the cookie ends by Max-Age, with its session | |
 ///
 /// # Examples
 ///
@@ -88,6 +91,8 @@ pub struct CookieBuilder {
     secure: bool,
     http_only: bool,
     same_site: Option<SameSite>,
+    cors: bool,
+    expires: bool,
 }
 
 /// Why a cookie cannot be: everything that is wrong, one sentence each.
@@ -125,6 +130,8 @@ impl LoadBalancerCookie {
             secure: false,
             http_only: true,
             same_site: None,
+            cors: false,
+            expires: false,
         }
     }
 }
@@ -182,6 +189,23 @@ impl CookieBuilder {
         self
     }
 
+    /// Sets whether a second cookie of the same value is written, its name that of the first and
+    /// `CORS`, for requests from other sites, with which clients do not send the first.
+    ///
+    /// It is marked `SameSite=None`, and `Secure` if the first is or if this client came over TLS,
+    /// without which clients refuse it. Of a client that sends both, this one counts.
+    pub fn cors(mut self, cors: bool) -> Self {
+        self.cors = cors;
+        self
+    }
+
+    /// Sets whether the cookie ends by `Expires`, seven days after the response whatever the
+    /// duration, as ALB's do, in place of Max-Age.
+    pub fn expires(mut self, expires: bool) -> Self {
+        self.expires = expires;
+        self
+    }
+
     /// Makes the cookie.
     ///
     /// # Errors
@@ -195,8 +219,13 @@ impl CookieBuilder {
             return Err(InvalidCookie { errors });
         }
         let seal = Seal::new(&self.name, &self.key, self.previous_key.as_ref());
-        let attributes = self.attributes();
-        Ok(LoadBalancerCookie::new(self.name, seal, self.duration, attributes))
+        let form = Form {
+            attributes: self.attributes(),
+            twin: self.cors.then(|| Twin::of(&self.name, &self.twin_attributes(), self.secure)),
+            name: self.name,
+            expires: self.expires,
+        };
+        Ok(LoadBalancerCookie::new(form, seal, self.duration))
     }
 
     fn errors(&self) -> Vec<String> {
@@ -250,13 +279,9 @@ impl CookieBuilder {
         errors
     }
 
-    /// Writes what follows Max-Age.
+    /// Writes what follows the end.
     fn attributes(&self) -> String {
-        let mut attributes = format!("; Path={}", self.path);
-        if let Some(domain) = &self.domain {
-            attributes.push_str("; Domain=");
-            attributes.push_str(domain);
-        }
+        let mut attributes = self.place();
         if self.secure {
             attributes.push_str("; Secure");
         }
@@ -268,6 +293,24 @@ impl CookieBuilder {
             attributes.push_str(&same_site.to_string());
         }
         attributes
+    }
+
+    /// Writes what the twin has in common with the first.
+    fn twin_attributes(&self) -> String {
+        let mut attributes = self.place();
+        if self.http_only {
+            attributes.push_str("; HttpOnly");
+        }
+        attributes
+    }
+
+    fn place(&self) -> String {
+        let mut place = format!("; Path={}", self.path);
+        if let Some(domain) = &self.domain {
+            place.push_str("; Domain=");
+            place.push_str(domain);
+        }
+        place
     }
 }
 

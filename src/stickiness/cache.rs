@@ -6,9 +6,8 @@
 use std::{array, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use http::HeaderValue;
 
-use super::seal::fnv;
+use super::{seal::fnv, set_cookie::Fields};
 use crate::id::{GroupName, TargetId};
 
 /// Places for entries of different hashes. With as many targets as places in all (a thousand), most
@@ -18,13 +17,13 @@ const SETS: usize = 256;
 /// Entries of one hash that do not push each other out.
 const WAYS: usize = 4;
 
-/// An entry of a target, and a response's whole header with nothing but it.
+/// An entry of a target, and a response's whole fields with nothing but it.
 pub(super) struct Issued {
     pub(super) group: GroupName,
     pub(super) target: TargetId,
     pub(super) until: Duration,
     pub(super) entry: String,
-    pub(super) header: HeaderValue,
+    pub(super) fields: Fields,
 }
 
 /// A bounded table without locks: who writes to the same place last, wins.

@@ -1,7 +1,8 @@
 //! The load-balancer cookie: which of a request's cookies is it, what does it say, and when is it
 //! written anew.
 //!
-//! Its settings are checked in `builder.rs`; what proves that an entry is ours is `seal.rs`'s affair.
+//! Its settings are checked in `builder.rs`; what proves that an entry is ours is `seal.rs`'s affair,
+//! how a response's fields are written `set_cookie.rs`'s.
 
 use std::{
     fmt,
@@ -12,18 +13,16 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{
-    HeaderMap, HeaderValue,
-    header::{COOKIE, SET_COOKIE},
-};
+use http::{HeaderMap, header::COOKIE};
 
 use super::{
     Session, Stickiness,
     cache::{Cache, Issued},
     seal::{Entry, Seal, Unsealed},
+    set_cookie::{End, Fields, Form},
 };
 use crate::{
-    head::Head,
+    head::{Head, Peer},
     id::{GroupName, TargetId},
 };
 
@@ -35,7 +34,8 @@ pub(super) const ENTRIES_MAX: usize = 8;
 /// (RFC 6265 §6.1).
 const VALUE_MAX: usize = 4096;
 
-/// How much of a request's Cookie fields is read, in bytes: twice the longest cookie.
+/// How much of a request's Cookie fields is read, in bytes: twice the longest cookie, or one and its
+/// twin.
 const SCAN_MAX: usize = 8192;
 
 /// The longest session; ALB's.
@@ -58,6 +58,9 @@ const TICKS_MIN: u32 = 50;
 /// A session lasts for the duration set, and up to a fiftieth of it or a minute longer, from the last
 /// response on: responses write the cookie anew, but not more often than that. When it ends is
 /// sealed too; the cookie's Max-Age only lets the client forget in time.
+///
+/// Its twin, if there is [to be one](super::CookieBuilder::cors), has the same value. Of a request
+/// with both, the twin counts.
 ///
 /// Of a request, the first 8 KiB of all Cookie fields are read. A cookie whose name comes there twice
 /// or whose value is longer than 4 KiB is ignored, and so is every entry that is forged, expired,
@@ -94,12 +97,10 @@ const TICKS_MIN: u32 = 50;
 pub struct LoadBalancerCookie(Arc<Inner>);
 
 struct Inner {
-    name: String,
+    form: Form,
     seal: Seal,
     duration: Duration,
     tick: Duration,
-    /// What follows Max-Age.
-    attributes: String,
     issued: Cache,
     warned_of_entropy: AtomicBool,
     warned_of_target: AtomicBool,
@@ -107,13 +108,12 @@ struct Inner {
 
 impl LoadBalancerCookie {
     /// Makes a cookie of settings that were checked.
-    pub(super) fn new(name: String, seal: Seal, duration: Duration, attributes: String) -> Self {
+    pub(super) fn new(form: Form, seal: Seal, duration: Duration) -> Self {
         Self(Arc::new(Inner {
-            name,
+            form,
             seal,
             duration,
             tick: (duration / TICKS_MIN).min(TICK_MAX),
-            attributes,
             issued: Cache::default(),
             warned_of_entropy: AtomicBool::new(false),
             warned_of_target: AtomicBool::new(false),
@@ -123,9 +123,9 @@ impl LoadBalancerCookie {
 
 impl Stickiness for LoadBalancerCookie {
     fn recall(&self, group: &GroupName, head: &Head<'_>, now: SystemTime) -> Session {
-        let Some(value) = find(head.headers, &self.0.name) else { return Session::default() };
         let mut session = None;
         let mut memo = String::new();
+        let value = find(head.headers, &self.0.form).unwrap_or_default();
         for text in value.split(|&byte| byte == b'.').take(ENTRIES_MAX) {
             let Some(entry) = Entry::parse(text) else { continue };
             if entry.is_of(group) {
@@ -137,7 +137,8 @@ impl Stickiness for LoadBalancerCookie {
                 push(&mut memo, text);
             }
         }
-        session.unwrap_or_default().with_memo(memo)
+        let https = head.peer.map(Peer::protocol) == Some("https");
+        Session { https, memo, ..session.unwrap_or_default() }
     }
 
     fn remember(
@@ -155,14 +156,16 @@ impl Stickiness for LoadBalancerCookie {
             return;
         }
         let Some(issued) = inner.issue(group, target, until) else { return };
-        let header = match session.memo() {
-            "" => Some(issued.header.clone()),
-            // Another group's sessions may last longer than this one's; all end as they are sealed to.
-            memo => inner.header(&issued.entry, memo, DURATION_MAX + TICK_MAX),
-        };
-        if let Some(header) = header {
-            // A response of as many fields as a map can hold goes without.
-            let _ = headers.try_append(SET_COOKIE, header);
+        match session.memo() {
+            "" => issued.fields.append(headers, session.https),
+            memo => {
+                let value = format!("{}.{memo}", issued.entry);
+                // Another group's sessions may last longer than this one's; all end as they are
+                // sealed to.
+                if let Some(fields) = inner.fields(&value, DURATION_MAX + TICK_MAX, until) {
+                    fields.append(headers, session.https);
+                }
+            }
         }
     }
 }
@@ -195,20 +198,18 @@ impl Inner {
                 return None;
             }
         };
-        let header = self.header(&entry, "", self.duration + self.tick)?;
+        let fields = self.fields(&entry, self.duration + self.tick, until)?;
         let (group, target) = (group.clone(), target.clone());
-        let issued = Arc::new(Issued { group, target, until, entry, header });
+        let issued = Arc::new(Issued { group, target, until, entry, fields });
         self.issued.keep(&issued);
         Some(issued)
     }
 
-    fn header(&self, entry: &str, memo: &str, max_age: Duration) -> Option<HeaderValue> {
-        let (name, attributes) = (&self.name, &self.attributes);
-        let dot = if memo.is_empty() { "" } else { "." };
-        // Rounded up, so that the client never forgets too early.
-        let seconds = max_age.as_millis().div_ceil(1000);
-        let header = format!("{name}={entry}{dot}{memo}; Max-Age={seconds}{attributes}");
-        HeaderValue::try_from(header).ok()
+    /// Writes a value of the tick whose sessions last until a time.
+    fn fields(&self, value: &str, age: Duration, until: Duration) -> Option<Fields> {
+        // ALB's moment, whatever the duration: seven days from the end of the tick on.
+        let moment = until.saturating_sub(self.duration).saturating_add(DURATION_MAX);
+        self.form.fields(value, End { age, moment })
     }
 
     /// Warns once of each cause, since it might come with every response.
@@ -226,36 +227,57 @@ impl Inner {
 impl fmt::Debug for LoadBalancerCookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadBalancerCookie")
-            .field("name", &self.0.name)
+            .field("name", &self.0.form.name)
             .field("duration", &self.0.duration)
             .finish_non_exhaustive()
     }
 }
 
-/// Finds the value of the cookie of this name, unless that is not certain.
+/// What came under one name.
+#[derive(Clone, Copy)]
+enum Found<'a> {
+    Nothing,
+    Once(&'a [u8]),
+    Again,
+}
+
+impl<'a> Found<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        *self = match self {
+            Self::Nothing => Self::Once(value),
+            // Whose is it? Another host of the domain may have set one of the two.
+            Self::Once(_) | Self::Again => Self::Again,
+        };
+    }
+
+    fn certain(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Once(value) if value.len() <= VALUE_MAX => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// Finds the value of the cookie, unless that is not certain; that of its twin, if both came.
 ///
 /// A cookie that the bound cuts is read up to there; the entries before it prove themselves.
-fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+fn find<'a>(headers: &'a HeaderMap, form: &Form) -> Option<&'a [u8]> {
     let mut left = SCAN_MAX;
-    let mut found = None;
+    let (mut own, mut twin) = (Found::Nothing, Found::Nothing);
     for field in headers.get_all(COOKIE) {
         let field = field.as_bytes();
         let field = field.get(..left).unwrap_or(field);
         left -= field.len();
-        for pair in field.split(|&byte| byte == b';') {
-            let value = pair
-                .trim_ascii()
-                .strip_prefix(name.as_bytes())
-                .and_then(|rest| rest.strip_prefix(b"="));
-            match value {
-                None => {}
-                // Whose is it? Another host of the domain may have set one of the two.
-                Some(_) if found.is_some() => return None,
-                Some(value) => found = Some(value),
+        for pair in field.split(|&byte| byte == b';').map(<[u8]>::trim_ascii) {
+            let value_of = |name: &str| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+            if let Some(value) = value_of(&form.name) {
+                own.add(value);
+            } else if let Some(value) = form.twin_name().and_then(value_of) {
+                twin.add(value);
             }
         }
     }
-    found.filter(|value| value.len() <= VALUE_MAX)
+    twin.certain().or(own.certain())
 }
 
 fn push(memo: &mut String, text: &str) {

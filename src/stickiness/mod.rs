@@ -12,6 +12,8 @@ mod cookie;
 #[cfg(feature = "sticky")]
 mod seal;
 #[cfg(feature = "sticky")]
+mod set_cookie;
+#[cfg(feature = "sticky")]
 #[cfg(test)]
 mod tests;
 
@@ -54,12 +56,15 @@ pub struct Session {
     target: Option<TargetId>,
     until: Option<SystemTime>,
     memo: String,
+    /// Whether the client came over TLS.
+    #[cfg(feature = "sticky")]
+    https: bool,
 }
 
 impl Session {
     /// A session with a target, valid until a time.
     pub fn new(target: TargetId, until: SystemTime) -> Self {
-        Self { target: Some(target), until: Some(until), memo: String::new() }
+        Self { target: Some(target), until: Some(until), ..Self::default() }
     }
 
     /// Keeps a text from `recall` for `remember`.

@@ -15,8 +15,10 @@ use proptest::prelude::*;
 
 use super::{
     seal::{Seal, TARGET_ID_MAX},
+    set_cookie::Form,
     *,
 };
+use crate::head::Peer;
 
 /// A moment at which a tick of a minute begins.
 static NOW: LazyLock<SystemTime> = LazyLock::new(|| UNIX_EPOCH + 30_000_000 * seconds(60));
@@ -531,6 +533,101 @@ fn the_attributes_are_on_the_wire() {
     );
 }
 
+/// Returns all that is written for a client with or without TLS.
+fn all_fields(
+    cookie: &LoadBalancerCookie,
+    memo: &str,
+    https: bool,
+    now: SystemTime,
+) -> Vec<String> {
+    let mut request = Request::new(());
+    if !memo.is_empty() {
+        let pair = HeaderValue::try_from(format!("POINTSMANCORS={memo}")).unwrap();
+        request.headers_mut().insert(COOKIE, pair);
+    }
+    let peer = Peer::new("192.0.2.1:1".parse().unwrap()).https(https);
+    let session = cookie.recall(&"web".into(), &Head::of(&request, Some(&peer)), now);
+    let mut headers = HeaderMap::new();
+    cookie.remember(&"web".into(), &session, &"a".into(), &mut headers, now);
+    headers.get_all(SET_COOKIE).iter().map(|field| field.to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_twin_has_the_same_value_and_is_for_other_sites() {
+    let check = |builder: CookieBuilder, memo: &str, https, expected: [&str; 2]| {
+        let fields = all_fields(&builder.cors(true).build().unwrap(), memo, https, *NOW);
+        let [own, twin] = &*fields else { panic!("{fields:?}") };
+        let (own_pair, own) = own.split_once("; ").unwrap();
+        let (twin_pair, twin) = twin.split_once("; ").unwrap();
+        assert_eq!(
+            own_pair.strip_prefix("POINTSMAN=").unwrap(),
+            twin_pair.strip_prefix("POINTSMANCORS=").unwrap()
+        );
+        assert_eq!([own, twin], expected);
+        assert_eq!(own_pair.contains('.'), !memo.is_empty());
+    };
+    let ends = "Max-Age=86460; Path=/; HttpOnly; SameSite=None";
+    let own = "Max-Age=86460; Path=/; HttpOnly";
+    check(builder(), "", false, [own, ends]);
+    check(builder(), "", true, [own, &format!("{ends}; Secure")]);
+    let secured = "Max-Age=86460; Path=/; Secure; HttpOnly";
+    check(builder().secure(true), "", false, [secured, &format!("{ends}; Secure")]);
+    let other = entry(&cookie(), "api", "b");
+    let plain = builder().http_only(false).same_site(SameSite::Lax).domain("a.example");
+    let long = "Max-Age=604860; Path=/; Domain=a.example";
+    let [own, twin] = ["; SameSite=Lax", "; SameSite=None; Secure"].map(|s| format!("{long}{s}"));
+    check(plain, &other, true, [&own, &twin]);
+}
+
+#[test]
+fn of_a_cookie_and_its_twin_the_twin_counts() {
+    let cookie = builder().cors(true).build().unwrap();
+    let [a, b] = ["a", "b"].map(|target| entry(&self::cookie(), "web", target));
+    let (own, twin) = (format!("POINTSMAN={a}"), format!("POINTSMANCORS={b}"));
+    check(&cookie, &[&own], Some("a"));
+    check(&cookie, &[&twin], Some("b"));
+    check(&cookie, &[&format!("{own}; {twin}")], Some("b"));
+    check(&cookie, &[&twin, &own], Some("b"));
+    // What comes twice is nobody's; the other may still be.
+    check(&cookie, &[&twin, &twin, &own], Some("a"));
+    check(&cookie, &[&own, &twin, &own], Some("b"));
+    check(&cookie, &[&own, &format!("POINTSMANCORS={}", "x".repeat(4097))], Some("a"));
+    // A twin that says nothing ends the session all the same.
+    check(&cookie, &[&own, "POINTSMANCORS=x"], None);
+    // Without a twin its name means nothing.
+    check(&builder().build().unwrap(), &[&own, &twin], Some("a"));
+}
+
+#[test]
+fn an_end_by_expires_is_seven_days_away_whatever_the_duration() {
+    for duration in [seconds(1), seconds(600), DAY, 7 * DAY] {
+        let cookie = builder().duration(duration).expires(true).cors(true).build().unwrap();
+        for (now, memo) in [0, 1, 30, 59].into_iter().zip(["", "", "x", "x"]) {
+            let now = *NOW + seconds(now);
+            let memo = if memo.is_empty() { memo } else { &entry(&self::cookie(), "api", "b") };
+            let fields = all_fields(&cookie, memo, false, now);
+            assert_eq!(fields.len(), 2);
+            for field in fields {
+                assert!(!field.contains("Max-Age"), "{field}");
+                let (_, end) = field.split_once("; Expires=").unwrap();
+                let (end, attributes) = end.split_once("; ").unwrap();
+                assert!(attributes.starts_with("Path=/"), "{attributes}");
+                let end = httpdate::parse_http_date(end).unwrap();
+                assert!(end >= now + 7 * DAY, "{duration:?}");
+                assert!(end <= now + 7 * DAY + seconds(60), "{duration:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_date_beyond_those_that_http_knows_does_no_harm() {
+    let cookie = builder().expires(true).build().unwrap();
+    let far = UNIX_EPOCH + Duration::from_secs(1 << 50);
+    let field = remember(&cookie, "web", &Session::default(), "a", far).unwrap();
+    assert!(field.contains("; Expires=Fri, 31 Dec 9999 23:59:59 GMT;"), "{field}");
+}
+
 #[test]
 fn the_cookies_of_targets_stay() {
     let mut headers = HeaderMap::new();
@@ -552,7 +649,13 @@ fn a_target_with_too_long_an_id_is_not_remembered() {
 fn without_entropy_there_is_no_cookie() {
     let seal =
         Seal::new("POINTSMAN", &key(1), None).with_entropy(|_| Err(getrandom::Error::UNSUPPORTED));
-    let starved = LoadBalancerCookie::new("POINTSMAN".to_owned(), seal, DAY, String::new());
+    let form = Form {
+        name: "POINTSMAN".to_owned(),
+        attributes: String::new(),
+        twin: None,
+        expires: false,
+    };
+    let starved = LoadBalancerCookie::new(form, seal, DAY);
     assert_eq!(remember(&starved, "web", &Session::default(), "a", *NOW), None);
     // What was sealed before is still opened.
     check(&starved, &[&pair(&cookie(), "web", "a")], Some("a"));

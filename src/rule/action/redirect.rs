@@ -66,6 +66,7 @@ pub struct Redirect {
     port: Template,
     path: Template,
     query: Template,
+    page: Bytes,
 }
 
 impl Redirect {
@@ -87,6 +88,7 @@ impl Redirect {
             port: Template::new(DEFAULT_PORT),
             path: Template::new(DEFAULT_PATH),
             query: Template::new(DEFAULT_QUERY),
+            page: Bytes::new(),
         }
     }
 
@@ -125,16 +127,27 @@ impl Redirect {
         self
     }
 
-    /// Returns the answer to a request, with an empty body.
+    /// Sends an HTML page along, for people whose client does not follow; none by default.
+    #[must_use]
+    pub fn page(mut self, html: impl Into<Bytes>) -> Self {
+        self.page = html.into();
+        self
+    }
+
+    /// Returns the answer to a request.
     ///
     /// # Errors
     ///
     /// As [`location`](Self::location).
     pub fn response(&self, head: &Head<'_>) -> Result<Response<Body>, Error> {
         let location = self.location(head)?;
-        let mut response = Response::new(Body::default());
+        let mut response = Response::new(Body::from(self.page.clone()));
         *response.status_mut() = self.status;
         response.headers_mut().insert(header::LOCATION, location);
+        if !self.page.is_empty() {
+            let html = HeaderValue::from_static("text/html");
+            response.headers_mut().insert(header::CONTENT_TYPE, html);
+        }
         Ok(response)
     }
 
@@ -305,7 +318,7 @@ impl<'a> Asked<'a> {
 /// Writes the status and the Location with its keywords.
 impl fmt::Display for Redirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, protocol, host, port, path, query } = self;
+        let Self { status, protocol, host, port, path, query, page: _ } = self;
         write!(f, "redirect {} to {protocol}://{host}:{port}{path}", status.as_u16())?;
         if query.as_str().is_empty() { Ok(()) } else { write!(f, "?{query}") }
     }

@@ -131,3 +131,17 @@ fn a_redirect_to_itself_is_a_loop() {
     let only_query = Redirect::moved_permanently().query("a=b");
     assert_eq!(faults(&only_query).len(), 1);
 }
+
+#[test]
+fn a_page_goes_along_only_if_there_is_one() {
+    let (bare, paged) = (Redirect::found().port(1), Redirect::found().port(1).page("<p>moved"));
+    let answer = |redirect: &Redirect| {
+        let request = request("/", "h");
+        redirect.response(&Head::of(&request, None)).unwrap()
+    };
+    let (bare, paged) = (answer(&bare), answer(&paged));
+    assert!(!bare.headers().contains_key("content-type"));
+    assert_eq!(http_body::Body::size_hint(bare.body()).exact(), Some(0));
+    assert_eq!(paged.headers()["content-type"], "text/html");
+    assert_eq!(http_body::Body::size_hint(paged.body()).exact(), Some(8));
+}

@@ -1,0 +1,162 @@
+//! The table of what becomes of ALB's fields and attributes is what the code does.
+
+use std::fmt::Write;
+
+use super::{
+    attributes::{self, Attribute, Becomes},
+    fields,
+    reader::{Known, Use, any_of},
+};
+
+/// Objects of a document and their fields.
+const OBJECTS: &[(&str, &[Known])] = &[
+    ("the document", fields::DOCUMENT),
+    ("`SecurityGroups`", fields::SECURITY_GROUP),
+    ("`IpPermissions`", fields::IP_PERMISSION),
+    ("`IpRanges`", fields::IP_RANGE),
+    ("`Ipv6Ranges`", fields::IPV6_RANGE),
+    ("`TargetGroups`", fields::TARGET_GROUP),
+    ("`Matcher`", fields::MATCHER),
+    ("`Targets`", fields::TARGET),
+    ("`Listeners`", fields::LISTENER),
+    ("`Rules`", fields::RULE),
+    ("`Conditions`", fields::CONDITION),
+    ("`HostHeaderConfig`, `PathPatternConfig`", fields::PATTERNS),
+    ("`HttpHeaderConfig`", fields::HTTP_HEADER),
+    ("`HttpRequestMethodConfig`, `QueryStringConfig`", fields::VALUES),
+    ("`QueryStringConfig.Values`", fields::QUERY_PAIR),
+    ("`SourceIpConfig`", fields::SOURCE_IP),
+    ("`Actions`, `DefaultActions`", fields::ACTION),
+    ("`ForwardConfig`", fields::FORWARD),
+    ("`ForwardConfig.TargetGroups`", fields::WEIGHTED_GROUP),
+    ("`TargetGroupStickinessConfig`", fields::GROUP_STICKINESS),
+    ("`RedirectConfig`", fields::REDIRECT),
+    ("`FixedResponseConfig`", fields::FIXED_RESPONSE),
+];
+
+/// Fields of which some values cannot be had.
+const CHOICES: &[(&str, &[Known])] = &[
+    ("`Type` of the document", fields::BALANCER_TYPES),
+    ("`Protocol` of a target group", fields::GROUP_PROTOCOLS),
+    ("`ProtocolVersion`", fields::PROTOCOL_VERSIONS),
+    ("`TargetType`", fields::TARGET_TYPES),
+    ("`HealthCheckProtocol`", fields::CHECK_PROTOCOLS),
+    ("`Protocol` of a listener", fields::LISTENER_PROTOCOLS),
+    ("`Type` of an action", fields::ACTION_TYPES),
+];
+
+const ATTRIBUTES: &[(&str, &[Attribute])] = &[
+    ("a target group", attributes::TARGET_GROUP),
+    ("a load balancer", attributes::LOAD_BALANCER),
+    ("a listener", attributes::LISTENER),
+];
+
+const INTRODUCTION: &str = "\
+## From ALB
+
+What a document may say, and what becomes of it. *Honoured* is done as ALB does it. *Ignored* has no
+effect, which a warning says once. *Refused* is an error, since without it somebody might connect who
+should not, something would not be encrypted, or another answer be given. A field or attribute that
+is not listed is an error, as is a value that ALB does not admit.
+
+Of the rest: `TargetGroupStickinessConfig` is honoured only with `Enabled` false. A target's `Id` is an
+address or a host name, for `TargetType` `instance` too. Still missing, though a document need
+not ask for it to have it at ALB: `X-Amzn-Trace-Id`, the port that is added to or taken from `Host`, and
+the classes of desync mitigation.
+";
+
+fn names(known: &[Known], becomes: impl Fn(Use) -> bool) -> String {
+    let names = known.iter().filter(|known| becomes(known.becomes));
+    names.map(|known| format!("`{}`", known.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn what_becomes_of(attribute: &Attribute) -> String {
+    let quoted = |values: &[&str]| {
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| if value.is_empty() { "empty".to_owned() } else { format!("`{value}`") })
+            .collect();
+        any_of(&values.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    match &attribute.becomes {
+        Becomes::Honoured => format!("honoured: {}", attribute.values.expected()),
+        Becomes::HonouredIf(done, why) => {
+            format!("honoured if {}; else refused, {why}", quoted(done))
+        }
+        Becomes::Ignored(why) => format!("ignored, {why}"),
+        Becomes::IgnoredUnless(done, why) => {
+            format!("honoured if {}; else ignored, {why}", quoted(done))
+        }
+        Becomes::Refused(why) => format!("refused, {why}"),
+    }
+}
+
+fn table() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    text.push_str("\n| fields of | honoured | ignored | refused |\n|---|---|---|---|\n");
+    for (object, known) in OBJECTS {
+        let honoured = names(known, |becomes| becomes == Use::Honoured);
+        let ignored = names(known, |becomes| matches!(becomes, Use::Ignored(_)));
+        let refused = names(known, |becomes| matches!(becomes, Use::Refused(_)));
+        writeln!(text, "| {object} | {honoured} | {ignored} | {refused} |").unwrap();
+    }
+    text.push_str("\n| values of | honoured | refused |\n|---|---|---|\n");
+    for (field, known) in CHOICES {
+        let honoured = names(known, |becomes| becomes == Use::Honoured);
+        let refused = names(known, |becomes| matches!(becomes, Use::Refused(_)));
+        writeln!(text, "| {field} | {honoured} | {refused} |").unwrap();
+    }
+    for (of, known) in ATTRIBUTES {
+        write!(text, "\n| attribute of {of} | default | here |\n|---|---|---|\n").unwrap();
+        for attribute in *known {
+            let default = match attribute.default {
+                "" => String::new(),
+                default => format!("`{default}`"),
+            };
+            let becomes = what_becomes_of(attribute);
+            writeln!(text, "| `{}` | {default} | {becomes} |", attribute.key).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn the_table_in_the_documentation_is_what_the_code_does() {
+    let table = table();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/gateway/from_alb.md");
+    if std::env::var_os("WRITE_GOLDEN_FILES").is_some() {
+        std::fs::write(path, &table).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert_eq!(written, table, "WRITE_GOLDEN_FILES=1 cargo test writes it anew");
+}
+
+#[test]
+fn no_name_is_known_twice_and_every_default_is_admitted() {
+    let tables = OBJECTS.iter().chain(CHOICES);
+    for (table, known) in tables {
+        let mut names: Vec<_> = known.iter().map(|known| known.name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "{table}");
+    }
+    for (of, known) in ATTRIBUTES {
+        for (i, attribute) in known.iter().enumerate() {
+            let key = attribute.key;
+            assert!(known.iter().skip(i + 1).all(|other| other.key != key), "{of}: {key}");
+            if !attribute.default.is_empty() {
+                assert!(attribute.values.admits(attribute.default), "{key}");
+            }
+            let done = match &attribute.becomes {
+                Becomes::HonouredIf(done, _) | Becomes::IgnoredUnless(done, _) => *done,
+                _ => &[],
+            };
+            assert!(done.iter().all(|value| attribute.values.admits(value)), "{key}");
+            // What is refused unless it is done must be done without being asked for.
+            if let Becomes::HonouredIf(done, _) = &attribute.becomes {
+                assert!(done.contains(&attribute.default), "{key}");
+            }
+        }
+    }
+}

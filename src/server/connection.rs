@@ -1,0 +1,139 @@
+//! One connection, from accepting to closing: HTTP/1.1 by hyper, its limits, and how it ends.
+//!
+//! It takes any stream, and knows nothing of where it came from.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep, sleep_until},
+};
+use tower::{BoxError, Service, ServiceExt, util::Oneshot};
+
+use super::{
+    drain::Drain,
+    watch::{Heads, Late, Limits, Watch, Watched},
+};
+use crate::body::Body;
+
+/// All headers together with the request line, and each trailer section: ALB's number.
+pub(super) const HEAD_SIZE_MAX: usize = 64 * 1024;
+
+/// Above the 100 of hyper, which are too few for some clients; far below what costs memory.
+pub(super) const HEADERS_MAX: usize = 256;
+
+/// What is read ahead of the service, and what is written ahead of the client: enough for a head.
+const BUFFER_MAX: usize = HEAD_SIZE_MAX;
+
+/// Serves the requests of one connection until it ends, or for as long as `drain` leaves it.
+///
+/// # Errors
+///
+/// Returns why it did not end well, as one of a few words.
+pub(super) async fn serve<I, S, B>(
+    stream: I,
+    service: S,
+    limits: Limits,
+    drain: &Drain,
+) -> Result<(), &'static str>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<Body>, Response = Response<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    let watch = Arc::new(Watch::new(limits));
+    let mut http = http1::Builder::new();
+    http.half_close(false)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_SIZE_MAX)
+        .max_buf_size(BUFFER_MAX)
+        .timer(Heads(Arc::clone(&watch)))
+        // How long is not heeded; that there is one makes hyper ask its timer.
+        .header_read_timeout(Duration::ZERO);
+    let stream = TokioIo::new(Watched { stream, watch: Arc::clone(&watch) });
+    let mut connection = pin!(http.serve_connection(stream, PerRequest(service)));
+    let mut deadline = Deadline::default();
+    let mut drained = drain.listen();
+    poll_fn(|cx| {
+        if drained.hears(cx) {
+            connection.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended.map_err(|error| reason(&error)));
+        }
+        deadline.poll_late(&watch, cx).map(|late| match late {
+            Late::Idle => Ok(()),
+            Late::Head => Err("head_timeout"),
+            Late::Write => Err("write_timeout"),
+        })
+    })
+    .await
+}
+
+fn reason(error: &hyper::Error) -> &'static str {
+    if error.is_parse_too_large() {
+        "head_too_large"
+    } else if error.is_parse() {
+        "malformed"
+    } else if error.is_incomplete_message() {
+        "client_left"
+    } else if error.is_user() {
+        "service_failed"
+    } else {
+        "io"
+    }
+}
+
+/// A clone of a tower service for each request: hyper's services are called by shared reference.
+struct PerRequest<S>(S);
+
+impl<S: Service<Request<Body>> + Clone> hyper::service::Service<Request<Incoming>>
+    for PerRequest<S>
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Oneshot<S, Request<Body>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.0.clone().oneshot(request.map(Body::new))
+    }
+}
+
+/// The one timer of a connection. What is waited for changes with each request, so it is moved when
+/// it fires too early, and otherwise only if it would fire too late.
+#[derive(Default)]
+struct Deadline {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    fn poll_late(&mut self, watch: &Watch, cx: &mut Context<'_>) -> Poll<Late> {
+        loop {
+            let Some((due, late)) = watch.due() else { return Poll::Pending };
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if due < sleep.deadline() {
+                sleep.as_mut().reset(due);
+            }
+            ready!(sleep.as_mut().poll(cx));
+            if due <= Instant::now() {
+                return Poll::Ready(late);
+            }
+            sleep.as_mut().reset(due);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;
