@@ -14,8 +14,9 @@ use http::{Method, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use pointsman::{
-    Body, State,
+    Body,
     gateway::{Document, Gateway, StartError},
+    health::State,
 };
 use serde_json::{Value, json};
 use tokio::{
