@@ -201,7 +201,10 @@ async fn what_cannot_start_says_why_within_a_second() {
     let lb = document(&[], &[listener(address.port(), &fixed("x"), &[])]);
     let lb = directory.write("lb.json", lb.to_string());
     let said = refused(&[lb.to_str().unwrap()]).await;
-    assert!(said.contains(&format!("cannot listen on {address}: Address already in use")), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {address}: Address already in use")),
+        "{said}"
+    );
 
     let check = async |arguments: &[&str], expected: &str| {
         let said = refused(arguments).await;
@@ -217,7 +220,8 @@ async fn what_cannot_start_says_why_within_a_second() {
 
 #[tokio::test]
 async fn it_answers_by_rule_as_alb_does_and_ends_with_0() {
-    let (web, api, port) = (Server::named("web").await, Server::named("api").await, Port::reserve());
+    let (web, api, port) =
+        (Server::named("web").await, Server::named("api").await, Port::reserve());
     let other = Server::named("web 2").await;
     let mut sticky = group("sticky", &[web.address, other.address]);
     sticky["TargetGroupAttributes"] = json!([{"Key": "stickiness.enabled", "Value": "true"}]);
