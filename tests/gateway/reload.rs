@@ -78,7 +78,7 @@ impl Slow {
                     });
                     return Response::new(Body::new(StreamBody::new(frames)));
                 }
-                let sent = request.into_body().collect().await.map(|body| body.to_bytes());
+                let sent = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
                 let text = String::from_utf8(sent.unwrap_or_default().to_vec()).unwrap();
                 Response::new(Body::from(format!("{name}:{text}")))
             }
