@@ -125,7 +125,8 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// As [`Gateway::start`]; then everything stays as it was.
+    /// As [`Gateway::start`]; then everything stays as it was. The port of a listener that another
+    /// reload removed is free a moment later, once the runtime has come to close it.
     pub fn reload(&mut self, document: &Document) -> Result<(), StartError> {
         let assembly = document.assemble(&self.key, Some(&self.assembly))?;
         let bound = self.bind_new(&assembly)?;
