@@ -1,0 +1,418 @@
+//! What another document changes while requests are answered, and what it leaves alone.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, Response};
+use http_body_util::{BodyExt, Collected, StreamBody};
+use hyper::body::Frame;
+use pointsman::{
+    Body,
+    gateway::{Document, Gateway, StartError},
+    health::State,
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinSet};
+use tower::BoxError;
+
+use super::{
+    ask, document, fixed, forward, group, listener, rule,
+    support::{
+        MANY_SOCKETS, Server,
+        programs::Port,
+        socket::{Socket, field, status},
+        soon, until,
+    },
+    text,
+};
+
+const PART: usize = 16 * 1024;
+
+fn parse(document: &Value) -> Document {
+    Document::parse(&document.to_string()).unwrap_or_else(|invalid| panic!("{invalid}"))
+}
+
+fn start(document: &Value) -> Gateway {
+    Gateway::start(&parse(document), [127, 0, 0, 1].into()).unwrap()
+}
+
+fn reload(gateway: &mut Gateway, document: &Value) {
+    gateway.reload(&parse(document)).unwrap();
+}
+
+/// Targets that answer with their name and what they were sent; the answer to `/slow` comes in as many
+/// parts as the test asks for, whichever of them it is that was asked.
+#[derive(Clone, Default)]
+struct Slow(Arc<Mutex<Option<mpsc::UnboundedReceiver<()>>>>);
+
+impl Slow {
+    /// Sends the next part for each message.
+    fn arm(&self) -> mpsc::UnboundedSender<()> {
+        let (more, parts) = mpsc::unbounded_channel();
+        *self.0.lock().unwrap() = Some(parts);
+        more
+    }
+
+    async fn target(&self, name: &'static str) -> Server {
+        let slow = self.clone();
+        Server::answering(move |request| {
+            let slow = slow.clone();
+            async move {
+                if request.uri().path() == "/slow" {
+                    let parts = slow.0.lock().unwrap().take().unwrap();
+                    let frames = stream::unfold(parts, |mut parts| async {
+                        parts.recv().await?;
+                        let frame = Frame::data(Bytes::from(vec![b'x'; PART]));
+                        Some((Ok::<_, BoxError>(frame), parts))
+                    });
+                    return Response::new(Body::new(StreamBody::new(frames)));
+                }
+                let sent = request.into_body().collect().await.map(Collected::to_bytes);
+                let text = String::from_utf8(sent.unwrap_or_default().to_vec()).unwrap();
+                Response::new(Body::from(format!("{name}:{text}")))
+            }
+        })
+        .await
+    }
+}
+
+/// A download whose parts come one by one.
+struct Download {
+    socket: Socket,
+    more: mpsc::UnboundedSender<()>,
+}
+
+impl Download {
+    async fn start(slow: &Slow, address: SocketAddr) -> Self {
+        let more = slow.arm();
+        let mut socket = Socket::connect(address).await;
+        socket.send("GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+        let head = socket.head().await;
+        assert_eq!((status(&head), field(&head, "transfer-encoding")), (200, Some("chunked")));
+        Self { socket, more }
+    }
+
+    async fn part(&mut self) {
+        self.more.send(()).unwrap();
+        let mut left = PART;
+        while left > 0 {
+            let mut size = Vec::new();
+            while !size.ends_with(b"\r\n") {
+                size.extend(self.socket.exactly(1).await);
+            }
+            let size = std::str::from_utf8(&size).unwrap().trim();
+            let size = usize::from_str_radix(size, 16).unwrap();
+            let data = self.socket.exactly(size + 2).await;
+            assert!(data[..size].iter().all(|byte| *byte == b'x'));
+            left -= size;
+        }
+    }
+
+    /// Reads the end; the connection may be used again.
+    async fn end(self) -> Socket {
+        let Self { mut socket, more } = self;
+        drop(more);
+        assert_eq!(socket.exactly(5).await, b"0\r\n\r\n");
+        socket
+    }
+}
+
+/// Clients that ask and ask, each on one connection, which must never be closed.
+struct Load {
+    answered: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<()>,
+}
+
+impl Load {
+    fn start(address: SocketAddr, connections: usize) -> Self {
+        let answered = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
+        for client in 0..connections {
+            let (answered, stop) = (Arc::clone(&answered), Arc::clone(&stop));
+            clients.spawn(async move {
+                let mut socket = Socket::connect(address).await;
+                for number in client.. {
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let (method, text) = match number % 2 {
+                        0 => (Method::GET, String::new()),
+                        _ => (Method::POST, format!("{client} {number} ").repeat(number % 200)),
+                    };
+                    let length = text.len();
+                    let head = format!(
+                        "{method} /load HTTP/1.1\r\nHost: a.test\r\nContent-Length: {length}\r\n\r\n"
+                    );
+                    socket.send(head + &text).await.unwrap();
+                    let (head, body) = socket.answer().await;
+                    let (_, echo) = body.split_once(':').expect(&body);
+                    assert_eq!((status(&head), echo), (200, &*text), "{head}");
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        Self { answered, stop, clients }
+    }
+
+    /// Waits until so many more requests were answered.
+    async fn more(&self, requests: usize) {
+        let enough = self.answered.load(Ordering::SeqCst) + requests;
+        until("more answers", || self.answered.load(Ordering::SeqCst) >= enough).await;
+    }
+
+    /// Ends the clients, none of which has failed.
+    async fn end(mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        while let Some(ended) = soon("the last answers", self.clients.join_next()).await {
+            ended.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reloads_under_load_fail_no_request_and_close_no_connection() {
+    let _many = MANY_SOCKETS.lock().await;
+    let slow = Slow::default();
+    let (one, two) = (slow.target("one").await, slow.target("two").await);
+    let (three, four) = (slow.target("three").await, slow.target("four").await);
+    let pairs = [[one.address, two.address], [three.address, four.address]];
+    let port = Port::reserve();
+    let of = |pair: usize, weight: usize, ruled: bool| {
+        let groups = [group("web", &pairs[pair % 2]), group("other", &pairs[(pair + 1) % 2])];
+        let default = json!({"Type": "forward", "ForwardConfig": {"TargetGroups": [
+            {"TargetGroupArn": "web", "Weight": weight},
+            {"TargetGroupArn": "other", "Weight": 100 - weight}
+        ]}});
+        let rules = [rule(1, "/lo*", &forward("other")), rule(2, "/none", &fixed("x"))];
+        let rules = if ruled { &rules[..] } else { &[] };
+        document(&groups, &[listener(port.address.port(), &default, rules)])
+    };
+    let mut gateway = start(&of(0, 100, false));
+    let mut download = Download::start(&slow, port.address).await;
+    download.part().await;
+    let load = Load::start(port.address, 64);
+    load.more(128).await;
+    for number in 0..10 {
+        reload(&mut gateway, &of(0, [100, 0, 50][number % 3], number % 2 == 1));
+        download.part().await;
+        load.more(128).await;
+    }
+    for pair in 1..=20 {
+        reload(&mut gateway, &of(pair, 50, false));
+        download.part().await;
+        load.more(128).await;
+    }
+    load.end().await;
+    let mut socket = download.end().await;
+    assert!(ask(&mut socket, "/").await.1.ends_with(':'));
+    drop(socket);
+    assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
+}
+
+#[tokio::test]
+async fn weights_hold_from_the_next_request() {
+    let (blue, green) = (Server::named("blue").await, Server::named("green").await);
+    let groups = [group("blue", &[blue.address]), group("green", &[green.address])];
+    let port = Port::reserve();
+    let of = |blue: usize, green: usize| {
+        let groups_of = json!([
+            {"TargetGroupArn": "blue", "Weight": blue}, {"TargetGroupArn": "green", "Weight": green}
+        ]);
+        let default = json!({"Type": "forward", "ForwardConfig": {"TargetGroups": groups_of}});
+        document(&groups, &[listener(port.address.port(), &default, &[])])
+    };
+    let mut gateway = start(&of(100, 0));
+    let mut socket = Socket::connect(port.address).await;
+    for _ in 0..3 {
+        for (weights, expected) in [((100, 0), "blue"), ((0, 100), "green")] {
+            reload(&mut gateway, &of(weights.0, weights.1));
+            for _ in 0..20 {
+                assert_eq!(ask(&mut socket, "/").await.1, expected);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_target_removed_during_a_download_finishes_it_and_gets_nothing_else() {
+    let slow = Slow::default();
+    let (old, new) = (slow.target("old").await, slow.target("new").await);
+    let port = Port::reserve();
+    let of = |target: &Server| {
+        let listener = listener(port.address.port(), &forward("web"), &[]);
+        document(&[group("web", &[target.address])], &[listener])
+    };
+    let mut gateway = start(&of(&old));
+    let mut download = Download::start(&slow, port.address).await;
+    reload(&mut gateway, &of(&new));
+    download.part().await;
+    let mut socket = Socket::connect(port.address).await;
+    for _ in 0..10 {
+        assert_eq!(ask(&mut socket, "/").await.1, "new:");
+    }
+    download.part().await;
+    let web = gateway.assembly().group("web").unwrap().clone();
+    let state = |id: &str| web.status().target(id).map(|target| target.state);
+    assert_eq!(state(&old.address.to_string()), Some(State::Draining));
+    let mut socket = download.end().await;
+    assert_eq!(ask(&mut socket, "/").await.1, "new:");
+    let answered = |target: &Server| {
+        let status = web.status();
+        let target = status.target(&target.address.to_string()).unwrap();
+        (target.answered, target.in_flight)
+    };
+    until("all are counted", || [answered(&old), answered(&new)] == [(1, 0), (11, 0)]).await;
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_run_changes_nothing() {
+    let (port, more) = (Port::reserve(), Port::reserve());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_at = taken.local_addr().unwrap();
+    let of = |text, more: &[u16]| {
+        let ports = [port.address.port()].into_iter().chain(more.iter().copied());
+        let listeners: Vec<_> = ports.map(|port| listener(port, &fixed(text), &[])).collect();
+        document(&[], &listeners)
+    };
+    let mut gateway = start(&of("old", &[]));
+    let both = of("new", &[more.address.port(), taken_at.port()]);
+    let error = gateway.reload(&parse(&both)).unwrap_err();
+    assert!(matches!(error, StartError::Listen(_)), "{error}");
+    assert!(error.to_string().contains(&taken_at.to_string()), "{error}");
+    assert_eq!(gateway.local_addrs(), [port.address]);
+    assert_eq!(text(port.address, "/").await, "old");
+    // Of what could be had, nothing is kept.
+    assert!(TcpStream::connect(more.address).await.is_err());
+    drop(taken);
+    reload(&mut gateway, &both);
+    assert_eq!(text(port.address, "/").await, "new");
+    assert_eq!(text(more.address, "/").await, "new");
+    assert_eq!(text(taken_at, "/").await, "new");
+}
+
+#[tokio::test]
+async fn listeners_come_and_go_and_one_that_goes_ends_what_it_has() {
+    let slow = Slow::default();
+    let target = slow.target("web").await;
+    let (stays, goes) = (Port::reserve(), Port::reserve());
+    let of = |ports: &[&Port]| {
+        let listener = |port: &&Port| listener(port.address.port(), &forward("web"), &[]);
+        let listeners: Vec<_> = ports.iter().map(listener).collect();
+        document(&[group("web", &[target.address])], &listeners)
+    };
+    let mut gateway = start(&of(&[&stays, &goes]));
+    let mut idle = Socket::connect(goes.address).await;
+    assert_eq!(ask(&mut idle, "/").await.1, "web:");
+    let mut other = Socket::connect(stays.address).await;
+    assert_eq!(ask(&mut other, "/").await.1, "web:");
+    let mut download = Download::start(&slow, goes.address).await;
+
+    reload(&mut gateway, &of(&[&stays]));
+    assert_eq!(gateway.local_addrs(), [stays.address]);
+    soon("the end of the idle connection", idle.closed()).await;
+    assert_eq!(ask(&mut other, "/").await.1, "web:");
+    download.part().await;
+    // Its port is free while it ends.
+    until("the port is free", || TcpListener::bind(goes.address).is_ok()).await;
+    download.part().await;
+    let mut last = download.end().await;
+    soon("the end of the last connection", last.closed()).await;
+
+    reload(&mut gateway, &of(&[&goes, &stays]));
+    assert_eq!(text(goes.address, "/").await, "web:");
+    assert_eq!(ask(&mut other, "/").await.1, "web:");
+    drop((idle, last, other));
+    assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
+}
+
+/// A group whose clients have sessions.
+fn sticky(targets: &[SocketAddr]) -> Value {
+    let mut group = group("web", targets);
+    group["TargetGroupAttributes"] = json!([{"Key": "stickiness.enabled", "Value": "true"}]);
+    group
+}
+
+#[tokio::test]
+async fn what_stays_keeps_its_health_counts_and_sessions() {
+    let (one, two) = (Server::named("one").await, Server::named("two").await);
+    let three = Server::named("three").await;
+    let port = Port::reserve();
+    let of = |targets: &[SocketAddr], rules: &[Value]| {
+        document(&[sticky(targets)], &[listener(port.address.port(), &forward("web"), rules)])
+    };
+    let mut gateway = start(&of(&[one.address, two.address], &[]));
+    let web = gateway.assembly().group("web").unwrap().clone();
+    until("both are healthy", || web.status().healthy() == 2).await;
+
+    let mut socket = Socket::connect(port.address).await;
+    let (head, first) = ask(&mut socket, "/").await;
+    let cookie = field(&head, "set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    assert!(cookie.starts_with("AWSALB="), "{head}");
+    let count = |id: SocketAddr| web.status().target(&id.to_string()).unwrap().answered;
+    until("it is counted", || count(one.address) + count(two.address) == 1).await;
+    let answered = [count(one.address), count(two.address)];
+
+    let three_of_them = [three.address, two.address, one.address];
+    reload(&mut gateway, &of(&three_of_them, &[rule(1, "/x", &fixed("x"))]));
+    assert_eq!(gateway.assembly().group("web"), Some(&web));
+    assert!(web.status().healthy() >= 2, "{}", web.status());
+    assert_eq!([count(one.address), count(two.address)], answered);
+    for _ in 0..9 {
+        let head = format!("GET / HTTP/1.1\r\nHost: a.test\r\nCookie: {cookie}\r\n\r\n");
+        socket.send(head).await.unwrap();
+        assert_eq!(socket.answer().await.1, first);
+    }
+    assert_eq!(ask(&mut socket, "/x").await.1, "x");
+}
+
+/// Connects from an address of this machine; elsewhere 127.0.0.1 is the only one of its loopback.
+#[cfg(target_os = "linux")]
+async fn connect_from(from: [u8; 4], to: SocketAddr) -> Socket {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    Socket::new(soon("connect", socket.connect(to)).await.unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn security_groups_decide_who_is_heard() {
+    let port = Port::reserve();
+    let of = |block: &str| {
+        let ranges = json!([{"CidrIp": block}]);
+        let number = port.address.port();
+        let permission = json!({
+            "IpProtocol": "tcp", "FromPort": number, "ToPort": number, "IpRanges": ranges
+        });
+        let mut document = document(&[], &[listener(number, &fixed("heard"), &[])]);
+        document["SecurityGroups"] = json!([{"GroupId": "sg-1", "IpPermissions": [permission]}]);
+        document
+    };
+    let outside = async |from: [u8; 4]| {
+        // It is closed although no byte was sent.
+        let mut silent = connect_from(from, port.address).await;
+        soon("the end of the connection", silent.closed()).await;
+        let mut asks = connect_from(from, port.address).await;
+        _ = asks.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        assert_eq!(asks.rest().await, b"", "not even an answer");
+    };
+    let mut gateway = start(&of("127.0.0.2/32"));
+    let mut inside = connect_from([127, 0, 0, 2], port.address).await;
+    assert_eq!(ask(&mut inside, "/").await.1, "heard");
+    outside([127, 0, 0, 1]).await;
+    outside([127, 0, 0, 3]).await;
+
+    reload(&mut gateway, &of("127.0.0.1/32"));
+    outside([127, 0, 0, 2]).await;
+    assert_eq!(text(port.address, "/").await, "heard");
+    // Who is in already stays, as at AWS.
+    assert_eq!(ask(&mut inside, "/").await.1, "heard");
+}
