@@ -337,6 +337,34 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
     assert_eq!(gateway.ended().await.code(), Some(0));
 }
 
+#[tokio::test]
+async fn who_may_not_connect_and_who_is_well_is_logged() {
+    let (port, web) = (Port::reserve(), Server::named("web").await);
+    let listeners = [listener(port.address.port(), &forward("web"), &[])];
+    let mut lb = document(&[group("web", &[web.address])], &listeners);
+    lb["SecurityGroups"] = json!([{"GroupId": "sg-nobody", "IpPermissions": []}]);
+    let mut gateway = Gateway::start(&lb, &[&port]).await;
+    for _ in 0..3 {
+        soon("the end", Socket::connect(port.address).await.closed()).await;
+    }
+    let (mut refused, mut changed) = (Vec::new(), Vec::new());
+    while refused.is_empty() || changed.is_empty() {
+        let line = gateway.complaint().await;
+        match line.contains("no security group admits it") {
+            true => refused.push(line),
+            false => changed.push(line),
+        }
+    }
+    let [refused, changed] = [refused, changed].map(|lines| lines.join("\n"));
+    for part in ["WARN", "client=127.0.0.1:", &format!("port={}", port.address.port()), "sg-nobody"]
+    {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    for part in [&*web.address.to_string(), "web", "initial", "healthy"] {
+        assert!(changed.contains(part), "{part}: {changed}");
+    }
+}
+
 /// Asks on connections that stay until no more are accepted. A connection that ends instead of an
 /// answer was closed between two requests, and another is made.
 async fn ask_until_refused(address: SocketAddr, answered: Arc<AtomicUsize>) {
