@@ -129,6 +129,8 @@ fn the_table_in_the_documentation_is_what_the_code_does() {
     }
     let written = std::fs::read_to_string(path).unwrap();
     assert_eq!(written, table, "WRITE_GOLDEN_FILES=1 cargo test writes it anew");
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(table.trim_end()), "the README has the same section");
 }
 
 #[test]
