@@ -54,7 +54,7 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `sticky` | yes | the load-balancer cookie, sealed by AES-256-GCM |
-//! | `gateway` | no | an ELBv2 document in ALB's own vocabulary, read and checked |
+//! | `gateway` | no | an ELBv2 document in ALB's own vocabulary, read, checked and run: `pointsman::gateway` |
 //! | `server` | no | a minimal server for those who have none: `pointsman::server` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Strangers' traffic must not make us panic; tests and examples may.

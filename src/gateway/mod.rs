@@ -3,8 +3,8 @@
 //! A [`Document`] is JSON in the vocabulary of AWS's ELBv2 API: what CreateTargetGroup,
 //! CreateListener, CreateRule and the calls that modify attributes take, in one file. It is read and
 //! checked as a whole, with every error at once; an [`Assembly`] is target groups and tables of rules
-//! made of it, which a later document takes over where they stay the same. Nothing here listens or
-//! reads files.
+//! made of it, which a later document takes over where they stay the same; a [`Gateway`] runs them.
+//! Files and signals are the program's affair.
 //!
 //! In this mode the balancer behaves as ALB does where the library does not: the cookies AWSALB and
 //! AWSALBCORS, pages of HTML for errors and redirects, ALB's defaults, and its ranges, limits and
