@@ -166,7 +166,8 @@ impl Error {
         self.0.target.as_ref()
     }
 
-    /// Takes the request out, if nothing of it was sent to anybody; only the first caller gets it.
+    /// Takes the request out, if it may go to another target: nothing of it was sent, or it was lost with
+    /// a target that is ending, is idempotent and has no body. Only the first caller gets it.
     pub fn take_unsent(&self) -> Option<Request<Body>> {
         self.0.unsent.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -199,7 +200,7 @@ impl Error {
         self.0.fail_open
     }
 
-    /// Keeps the request, of which nothing was sent.
+    /// Keeps the request, which may go to another target.
     #[must_use]
     pub fn with_unsent(self, request: Request<Body>) -> Self {
         *self.0.unsent.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);

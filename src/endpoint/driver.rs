@@ -184,10 +184,13 @@ impl Drop for Driver {
         let ended = self.connection.take().is_none();
         self.sender = None;
         self.seat.leave();
-        let idle = self.pool.upgrade().and_then(|pool| pool.remove(self.runtime, &self.seat));
-        // A body that is still coming in must not end as if it were whole.
-        if !ended && idle.is_none() {
-            self.seat.fate.lose();
+        let pool = self.pool.upgrade();
+        let idle = pool.as_ref().and_then(|pool| pool.remove(self.runtime, &self.seat));
+        match (ended, idle, pool) {
+            (true, Some(_), Some(pool)) => pool.note_dropped(),
+            // A body that is still coming in must not end as if it were whole.
+            (false, None, _) => self.seat.fate.lose(),
+            _ => {}
         }
     }
 }

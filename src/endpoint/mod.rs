@@ -94,14 +94,15 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// What was not sent at all comes back in the error ([`Error::take_unsent`]).
+    /// What another target may have comes back in the error ([`Error::take_unsent`]): what was not sent
+    /// at all, and what was lost with a target that is ending.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let pool = match &self.way {
             Way::Local(local) => return local.send(request, &self.load).await,
             Way::Remote(pool) => pool,
         };
         let Ok(runtime) = Handle::try_current() else { return Err(no_runtime(request)) };
-        let mut request = request;
+        let (mut request, mut lost) = (request, false);
         if let Some(idle) = pool.take(runtime.id()) {
             let copy = is_replayable(&request).then(|| copy_head(&request));
             let fate = idle.fate();
@@ -110,11 +111,10 @@ impl Endpoint {
                 (Err(Lost::Unsent(request)), _) => *request,
                 // RFC 9110 §9.2.2 allows it for what is idempotent; that nothing came back makes a
                 // stale connection by far the likeliest cause.
-                (Err(Lost::Sent { received: false, .. }), Some(mut copy))
-                    if fate.error().is_none() =>
-                {
+                (Err(Lost::Sent { received: false, .. }), Some(copy)) if fate.error().is_none() => {
                     tracing::debug!(target = %self.address, "a stale connection is replaced");
-                    copy.extensions_mut().insert(Replayed);
+                    pool.note_dropped();
+                    lost = true;
                     copy
                 }
                 (Err(Lost::Sent { error, received, .. }), _) => {
@@ -123,7 +123,8 @@ impl Endpoint {
             };
         }
         // In a box of its own: opening a connection takes twice the room of all else, and seldom is.
-        Box::pin(self.send_fresh(request, None)).await
+        let sent = Box::pin(self.send_fresh(request, None)).await;
+        sent.map_err(|error| if lost { once_more(error) } else { error })
     }
 
     /// Sends a request over a connection of its own, if need be to another port.
@@ -181,17 +182,25 @@ impl Endpoint {
             Ok(idle) => idle,
             Err(error) => return Err(Error::new(Kind::Connect, error).with_unsent(request)),
         };
-        let fate = idle.fate();
+        let (fate, replayable) = (idle.fate(), is_replayable(&request));
         let copy = request.body().is_end_stream().then(|| {
             let mut copy = copy_head(&request);
             *copy.extensions_mut() = request.extensions().clone();
             copy
         });
         let unsent = match (idle.send(request).await, copy) {
-            (Ok(response), _) => return Ok(response),
+            (Ok(response), _) => {
+                pool.note_alive();
+                return Ok(response);
+            }
             (Err(Lost::Unsent(request)), _) => *request,
             // A target that is about to end may let a connection in that nobody will serve.
             (Err(Lost::Sent { written: false, .. }), Some(copy)) if fate.error().is_none() => copy,
+            (Err(Lost::Sent { error, received: false, .. }), Some(copy))
+                if replayable && fate.error().is_none() && pool.is_ending() =>
+            {
+                return Err(once_more(broken(error, false, None).with_unsent(copy)));
+            }
             (Err(Lost::Sent { error, received, .. }), _) => {
                 return Err(broken(error, received, fate.error()));
             }
@@ -220,10 +229,21 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// On a request that was lost with a stale connection and is sent again: should another target get
-/// it, it is not sent a third time. It may be the request that ends those who get it.
+/// On a request that a target may have seen and that another may have: if it is lost there too, that
+/// is all. It may be the request that ends those who get it.
 #[derive(Clone, Copy)]
 struct Replayed;
+
+/// Marks the request that comes back with an error as one that was lost.
+fn once_more(error: Error) -> Error {
+    match error.take_unsent() {
+        Some(mut request) => {
+            request.extensions_mut().insert(Replayed);
+            error.with_unsent(request)
+        }
+        None => error,
+    }
+}
 
 fn no_runtime(request: Request<Body>) -> Error {
     Error::from(Kind::NoRuntime).with_unsent(request)

@@ -2,9 +2,12 @@
 //!
 //! It holds and lends; who opens, drives and ages a connection is `driver.rs`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use tokio::runtime;
+use tokio::{runtime, time::Instant};
 
 use super::connection::{Idle, Seat};
 
@@ -15,12 +18,41 @@ struct Lane {
     idle: Vec<Idle>,
 }
 
+/// How long the end of a kept connection tells of the end of its target. A kernel takes microseconds
+/// for each descriptor of a process that was killed.
+const ENDING_FOR: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<Lane>>);
+pub(super) struct Pool {
+    lanes: Mutex<Vec<Lane>>,
+    /// When the target last dropped a connection that was kept, unless it has answered over a new one
+    /// since.
+    dropped: Mutex<Option<Instant>>,
+}
 
 impl Pool {
     fn with<T>(&self, f: impl FnOnce(&mut Vec<Lane>) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says that the target dropped a connection that was kept.
+    pub(super) fn note_dropped(&self) {
+        *self.dropped.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Says that the target answered over a new connection.
+    pub(super) fn note_alive(&self) {
+        *self.dropped.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Tells whether the target seems to be ending.
+    ///
+    /// When a process is killed, its kernel drops its connections and may yet let new ones in, which
+    /// are lost when its listening socket goes. A target that resets whatever it gets is no such case:
+    /// it keeps no connections.
+    pub(super) fn is_ending(&self) -> bool {
+        let dropped = *self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        dropped.is_some_and(|dropped| dropped.elapsed() < ENDING_FOR)
     }
 
     /// Takes the connection that was used last; those known to be closed are dropped.
@@ -32,6 +64,7 @@ impl Pool {
                 if idle.sender.is_ready() {
                     return Some(idle);
                 }
+                self.note_dropped();
             }
         })
     }

@@ -1,7 +1,7 @@
-//! The floor that tries another target when nothing was sent to the first.
+//! The floor that tries another target when the first gives the request back.
 //!
-//! It never sends again what may have been received; a stale connection to the same target is
-//! repaired below, in `endpoint/`.
+//! Which requests come back is decided below, in `endpoint/`, where a stale connection to the same
+//! target is repaired too; what may not be sent twice never comes back once anything was sent.
 
 use std::{
     fmt, mem,

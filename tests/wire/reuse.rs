@@ -175,6 +175,63 @@ async fn a_request_that_ends_its_targets_ends_two_at_most() {
     front.at_rest().await;
 }
 
+/// How a target that ends treats its connections, the one before the other: so many requests each
+/// reads, of which it answers all but the last.
+async fn ending(arrived: &Arrived, connections: &'static [usize]) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let arrived = Arc::clone(arrived);
+    tokio::spawn(async move {
+        for requests in connections {
+            let mut socket = Socket::new(listener.accept().await.unwrap().0);
+            for left in (0..*requests).rev() {
+                let Some((head, _)) = socket.request().await else { break };
+                note(&arrived, &head);
+                if left > 0 {
+                    socket.send(OK).await.unwrap();
+                }
+            }
+        }
+    });
+    address
+}
+
+/// The kernel of a process that was killed may let in what nobody will read any more.
+#[tokio::test]
+async fn what_is_lost_on_a_new_connection_goes_to_another_target_if_kept_ones_were_dropped() {
+    let check = async |method: Method, connections, kept, expected: (u16, usize)| {
+        let arrived = Arrived::default();
+        let steady = Server::by_hand({
+            let arrived = Arc::clone(&arrived);
+            move |mut socket, _| {
+                let arrived = Arc::clone(&arrived);
+                async move {
+                    while let Some((head, _)) = socket.request().await {
+                        note(&arrived, &head);
+                        _ = socket.send(OK).await;
+                    }
+                }
+            }
+        })
+        .await;
+        let ending = ending(&arrived, connections).await;
+        let (front, client) = (Front::of([ending, steady.address]).await, client());
+        for _ in 0..2 * kept {
+            assert_eq!(get(&client, front.uri("/first")).await.0, 200);
+        }
+        let request = Request::builder().method(&method).uri(front.uri("/lost"));
+        let (head, _) = fetch(&client, request.body(Body::default()).unwrap()).await;
+        let seen = (head.status.as_u16(), arrivals(&arrived, &method, "/lost"));
+        assert_eq!(seen, expected, "{method} {connections:?}");
+        front.at_rest().await;
+    };
+    // Over the kept connection, over a new one, and by the other target.
+    check(Method::GET, &[2, 1], 1, (200, 3)).await;
+    check(Method::POST, &[2, 1], 1, (502, 1)).await;
+    // No connection was kept, so that none was dropped: this target resets whatever it gets.
+    check(Method::GET, &[1], 0, (502, 1)).await;
+}
+
 #[tokio::test]
 async fn an_answer_that_breaks_off_in_its_head_is_not_asked_for_again() {
     let target = Server::by_hand(|mut socket, counts| async move {
