@@ -37,7 +37,7 @@ use pointsman::{
     Body, HealthCheck, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     endpoint::{Endpoint, Transport},
     error::Error,
-    layer,
+    proxy::{self, HttpOptions},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -237,9 +237,9 @@ async fn forward(listener: TcpListener, backends: [SocketAddr; 2]) {
             let pool = Arc::clone(&pools[turn.fetch_add(1, Ordering::Relaxed) % pools.len()]);
             async move {
                 let mut request = request.map(Body::new);
-                layer::toward_targets(&mut request, Some(&peer));
+                proxy::toward_targets(&mut request, Some(&peer), &HttpOptions::default());
                 let mut response = pool.send(request).await?;
-                layer::toward_client(&mut response);
+                proxy::toward_client(&mut response);
                 Ok::<_, Error>(response)
             }
         });

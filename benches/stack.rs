@@ -19,7 +19,7 @@ use pointsman::{
     Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     endpoint::{Endpoint, Transport},
     head::Head,
-    layer,
+    proxy::{self, HttpOptions},
 };
 #[cfg(feature = "sticky")]
 use pointsman::{
@@ -95,9 +95,9 @@ fn over_a_connection(table: &mut Table, runtime: &Runtime) {
         async move || {
             let mut request = request(method.clone(), None);
             let peer = request.extensions().get::<Peer>().copied();
-            layer::toward_targets(&mut request, peer.as_ref());
+            proxy::toward_targets(&mut request, peer.as_ref(), &HttpOptions::default());
             let mut response = pool.send(request).await.unwrap();
-            layer::toward_client(&mut response);
+            proxy::toward_client(&mut response);
             read(response).await;
             until_idle(&pool).await;
         }

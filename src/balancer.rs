@@ -19,6 +19,7 @@ use crate::{
         Forward, Health, HealthLayer, Respond, RespondLayer, Retry, RetryLayer, Rules, RulesLayer,
         Select, SelectLayer, Sticky, StickyLayer,
     },
+    proxy::HttpOptions,
     rule::{Explanation, RuleTable},
 };
 
@@ -68,8 +69,8 @@ pub struct LoadBalancer {
 ///
 /// # Defaults
 ///
-/// Who the client is, is found as a [`Peer`] in the request's extensions; errors become short text
-/// responses.
+/// Who the client is, is found as a [`Peer`] in the request's extensions; messages are treated as by
+/// [`HttpOptions::default`]; errors become short text responses.
 ///
 /// # Examples
 ///
@@ -93,6 +94,7 @@ pub struct LoadBalancer {
 #[must_use]
 pub struct LoadBalancerBuilder {
     find_peer: Box<FindPeer>,
+    http: HttpOptions,
     respond: RespondLayer,
 }
 
@@ -103,6 +105,12 @@ impl LoadBalancerBuilder {
         find: impl Fn(&Extensions) -> Option<Peer> + Send + Sync + 'static,
     ) -> Self {
         self.find_peer = Box::new(find);
+        self
+    }
+
+    /// Sets what is done with the messages of all clients.
+    pub fn http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
         self
     }
 
@@ -121,7 +129,7 @@ impl LoadBalancerBuilder {
             // Outermost, so that whatever fails below becomes a response.
             .layer(self.respond)
             // Before all that needs a group; also where headers are made fit for any target, once.
-            .layer(RulesLayer::with_peer(rules, self.find_peer))
+            .layer(RulesLayer::with_options(rules, self.http, self.find_peer))
             // Above Retry, so that the cookie names the target that answered in the end.
             .layer(StickyLayer::new())
             // Above Select, so that another attempt is another pick.
@@ -145,6 +153,7 @@ impl LoadBalancer {
     pub fn builder() -> LoadBalancerBuilder {
         LoadBalancerBuilder {
             find_peer: Box::new(|extensions| extensions.get().copied()),
+            http: HttpOptions::default(),
             respond: RespondLayer::new(),
         }
     }

@@ -87,6 +87,7 @@ pub mod probe;
 pub mod target;
 pub mod health;
 pub mod endpoint;
+pub mod proxy;
 pub mod error;
 pub mod body;
 pub mod lease;

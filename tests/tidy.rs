@@ -22,7 +22,7 @@ use std::{
 };
 
 /// What stands directly under `src/`, from the top down.
-const FLOORS: [&str; 21] = [
+const FLOORS: [&str; 22] = [
     "gateway",
     "server",
     "balancer",
@@ -36,6 +36,7 @@ const FLOORS: [&str; 21] = [
     "target",
     "health",
     "endpoint",
+    "proxy",
     "error",
     "body",
     "lease",

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tower::Service;
 
-use super::{headers, message::Assigned, served::Served};
+use super::{message::Assigned, served::Served};
 use crate::{
     body::{Body, Progress},
     endpoint::{Address, Endpoint},
@@ -26,6 +26,7 @@ use crate::{
     head::Peer,
     lease::Lease,
     outcome::Outcome,
+    proxy,
 };
 
 /// Sends an assigned request to its target.
@@ -103,7 +104,7 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
             return Err(error.with_fail_open(fail_open));
         }
     };
-    headers::toward_client(&mut response);
+    proxy::toward_client(&mut response);
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
     // An error of a balancer behind this one is not ours.

@@ -12,14 +12,12 @@ mod retry;
 mod select;
 mod health;
 mod forward;
-mod headers;
 mod message;
 mod served;
 mod stage;
 
 pub use self::{
     forward::Forward,
-    headers::{toward_client, toward_targets},
     health::{Health, HealthLayer},
     message::{Assigned, Routed},
     respond::{Respond, RespondFuture, RespondLayer},

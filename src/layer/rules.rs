@@ -21,12 +21,7 @@ use http::{Extensions, Request, Response};
 use tokio::{runtime::Handle, time::Instant};
 use tower::{BoxError, Layer, Service};
 
-use super::{
-    headers::{self, Introduction},
-    message::Routed,
-    served::Served,
-    stage::Stage,
-};
+use super::{message::Routed, served::Served, stage::Stage};
 use crate::{
     body::Body,
     check::Use,
@@ -34,6 +29,7 @@ use crate::{
     error::{Error, Kind},
     group::TargetGroup,
     head::{Head, Peer},
+    proxy::{self, HttpOptions, Introduction},
     rule::{Action, RuleTable},
 };
 
@@ -69,6 +65,7 @@ pub struct RulesLayer(Arc<Shared>);
 struct Shared {
     installed: ArcSwap<Installed>,
     find_peer: Box<FindPeer>,
+    options: HttpOptions,
     started: Instant,
     warned: AtomicBool,
 }
@@ -86,19 +83,22 @@ struct Installed {
 impl RulesLayer {
     /// Makes a layer of a table. Who the client is, is found as a [`Peer`] in the extensions.
     pub fn new(table: RuleTable) -> Self {
-        Self::with_peer(table, |extensions| extensions.get().copied())
+        let find = |extensions: &Extensions| extensions.get().copied();
+        Self::with_options(table, HttpOptions::default(), find)
     }
 
-    /// Makes a layer of a table and of a function that finds in a request's extensions who the
-    /// client is.
-    pub fn with_peer(
+    /// Makes a layer of a table, of what is done with all messages, and of a function that finds in a
+    /// request's extensions who the client is.
+    pub fn with_options(
         table: RuleTable,
-        find: impl Fn(&Extensions) -> Option<Peer> + Send + Sync + 'static,
+        options: HttpOptions,
+        find_peer: impl Fn(&Extensions) -> Option<Peer> + Send + Sync + 'static,
     ) -> Self {
         let started = Instant::now();
         Self(Arc::new(Shared {
             installed: ArcSwap::from_pointee(Installed::new(table, started)),
-            find_peer: Box::new(find),
+            find_peer: Box::new(find_peer),
+            options,
             started,
             warned: AtomicBool::new(false),
         }))
@@ -186,7 +186,7 @@ impl<S> Rules<S> {
 
     /// Says who the client of all requests is.
     pub(crate) fn set_peer(&mut self, peer: Peer) {
-        self.client = Some(Arc::new(Introduction::of(&peer)));
+        self.client = Some(Arc::new(Introduction::of(&peer, &self.layer.0.options)));
     }
 
     /// Returns who the client of a request is, if that is known.
@@ -220,9 +220,10 @@ impl<S> Rules<S> {
                 let group = installed.table.choose_group(forward).cloned();
                 let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
                 let mut request = request.map(Body::new);
+                let options = &self.layer.0.options;
                 match self.client.as_deref().filter(|client| peer == Some(client.peer)) {
-                    None => headers::toward_targets(&mut request, peer.as_ref()),
-                    client => headers::introduce(&mut request, client),
+                    None => proxy::toward_targets(&mut request, peer.as_ref(), options),
+                    client => proxy::introduce(&mut request, client, options),
                 }
                 return Ok(Decision::Forward(Routed::new(request, rule, group).with_peer(peer)));
             }

@@ -1,16 +1,17 @@
 //! The header work of a proxy: what belongs to one connection goes, what tells about the client
 //! comes.
 //!
-//! What depends on the target, of which there may be several, is `forward.rs`'s.
+//! What depends on the target, of which there may be several, is `layer/forward.rs`'s.
 
 use std::{
     io::{Cursor, Write},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 
+use super::options::{ForwardedFor, HttpOptions};
 use crate::{body::Body, head::Peer};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -51,12 +52,16 @@ fn survives_connection(name: &HeaderName) -> bool {
 /// attempt does not append twice.
 ///
 /// Without a peer nobody vouches for X-Forwarded-*: what came under these names is dropped.
-pub fn toward_targets(request: &mut Request<Body>, peer: Option<&Peer>) {
-    introduce(request, peer.map(Introduction::of).as_ref());
+pub fn toward_targets(request: &mut Request<Body>, peer: Option<&Peer>, options: &HttpOptions) {
+    introduce(request, peer.map(|peer| Introduction::of(peer, options)).as_ref(), options);
 }
 
 /// Does the same with what was made of the peer beforehand.
-pub(super) fn introduce(request: &mut Request<Body>, client: Option<&Introduction>) {
+pub(crate) fn introduce(
+    request: &mut Request<Body>,
+    client: Option<&Introduction>,
+    options: &HttpOptions,
+) {
     let trailers = wants_trailers(request.headers());
     host_of_authority(request);
     let headers = request.headers_mut();
@@ -71,7 +76,7 @@ pub(super) fn introduce(request: &mut Request<Body>, client: Option<&Introductio
     join_cookies(headers);
     match client {
         Some(client) if client.peer.is_forwarded() => {}
-        Some(client) => client.write(headers),
+        Some(client) => client.write(headers, options.forwarded_for),
         None => {
             headers.remove(X_FORWARDED_FOR);
             headers.remove(X_FORWARDED_PROTO);
@@ -138,41 +143,54 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// A peer, and what is written of it: the same for all requests of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Introduction {
-    pub(super) peer: Peer,
-    ip: HeaderValue,
+pub(crate) struct Introduction {
+    pub(crate) peer: Peer,
+    /// The client's address, with its port if that is asked for.
+    address: HeaderValue,
     port: Option<HeaderValue>,
 }
 
 impl Introduction {
-    pub(super) fn of(peer: &Peer) -> Self {
+    pub(crate) fn of(peer: &Peer, options: &HttpOptions) -> Self {
         let port = peer.local_addr().map(|local| of_port(local.port()));
-        Self { peer: *peer, ip: of_ip(peer.ip()), port }
+        let with_port = options.forwarded_for_port.then(|| peer.client().port());
+        Self { peer: *peer, address: of_address(peer.ip(), with_port), port }
     }
 
-    /// Appends the client's address and overwrites protocol and port, as ALB does.
-    fn write(&self, headers: &mut HeaderMap) {
-        let mut before = headers.get_all(X_FORWARDED_FOR).iter().peekable();
-        let value = if before.peek().is_none() {
-            self.ip.clone()
-        } else {
-            let mut all = before.map(HeaderValue::as_bytes).collect::<Vec<_>>();
-            all.push(self.ip.as_bytes());
-            HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| self.ip.clone())
-        };
-        headers.insert(X_FORWARDED_FOR, value);
+    /// Tells of the client's address as asked, and overwrites protocol and port, as ALB does.
+    fn write(&self, headers: &mut HeaderMap, forwarded_for: ForwardedFor) {
+        match forwarded_for {
+            ForwardedFor::Append => self.append(headers),
+            ForwardedFor::Preserve => {}
+            ForwardedFor::Remove => _ = headers.remove(X_FORWARDED_FOR),
+        }
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.peer.protocol()));
         match &self.port {
             Some(port) => _ = headers.insert(X_FORWARDED_PORT, port.clone()),
             None => _ = headers.remove(X_FORWARDED_PORT),
         }
     }
+
+    fn append(&self, headers: &mut HeaderMap) {
+        let mut before = headers.get_all(X_FORWARDED_FOR).iter().peekable();
+        let value = if before.peek().is_none() {
+            self.address.clone()
+        } else {
+            let mut all = before.map(HeaderValue::as_bytes).collect::<Vec<_>>();
+            all.push(self.address.as_bytes());
+            HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| self.address.clone())
+        };
+        headers.insert(X_FORWARDED_FOR, value);
+    }
 }
 
-/// An address is at most 45 characters, all of which a field may have.
-fn of_ip(ip: IpAddr) -> HeaderValue {
-    let mut text = Cursor::new([0; 45]);
-    _ = write!(text, "{ip}");
+/// An address is at most 45 characters, 53 with brackets and port, all of which a field may have.
+fn of_address(ip: IpAddr, port: Option<u16>) -> HeaderValue {
+    let mut text = Cursor::new([0; 53]);
+    _ = match port {
+        Some(port) => write!(text, "{}", SocketAddr::new(ip, port)),
+        None => write!(text, "{ip}"),
+    };
     let length = text.position() as usize;
     // One allocation, also for the copies of the request.
     let text = Bytes::from_owner(text.into_inner()).slice(..length);
@@ -198,7 +216,7 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
         }
-        toward_targets(&mut request, peer.as_ref());
+        toward_targets(&mut request, peer.as_ref(), &HttpOptions::default());
         let fields = request.headers().iter();
         let mut fields = fields
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
@@ -276,6 +294,34 @@ mod tests {
     }
 
     #[test]
+    fn x_forwarded_for_is_treated_as_asked() {
+        let check = |options: HttpOptions, client: &str, before: Option<&str>, expected| {
+            let mut request = Request::new(Body::default());
+            if let Some(before) = before {
+                request.headers_mut().append(X_FORWARDED_FOR, before.parse().unwrap());
+            }
+            let peer = Peer::new(client.parse().unwrap());
+            toward_targets(&mut request, Some(&peer), &options);
+            let value = request.headers().get(X_FORWARDED_FOR).map(|v| v.to_str().unwrap());
+            assert_eq!(value, expected, "{options:?}");
+            assert_eq!(request.headers()[X_FORWARDED_PROTO], "http");
+        };
+        let with_port = HttpOptions::new().forwarded_for_port(true);
+        let (v4, v6) = ("192.0.2.1:50000", "[2001:db8::1]:50000");
+        check(with_port.clone(), v4, Some("a"), Some("a, 192.0.2.1:50000"));
+        check(with_port.clone(), v6, None, Some("[2001:db8::1]:50000"));
+        let longest = "[1111:2222:3333:4444:5555:6666:7777:8888]:65535";
+        check(with_port.clone(), longest, None, Some(longest));
+        check(HttpOptions::new(), v6, None, Some("2001:db8::1"));
+        let preserve = with_port.clone().forwarded_for(ForwardedFor::Preserve);
+        check(preserve.clone(), v4, Some("a"), Some("a"));
+        check(preserve, v4, None, None);
+        let remove = with_port.forwarded_for(ForwardedFor::Remove);
+        check(remove.clone(), v4, Some("a"), None);
+        check(remove, v4, None, None);
+    }
+
+    #[test]
     fn every_address_and_port_is_written_out() {
         let addresses = ["0.0.0.0", "255.255.255.255", "1111:2222:3333:4444:5555:6666:7777:8888"];
         for (address, port) in addresses.iter().zip([80, 443, 65535]) {
@@ -319,7 +365,7 @@ mod tests {
     fn the_authority_of_the_target_is_the_host() {
         let mut request = Request::get("http://user@a.com:81/x").body(Body::default()).unwrap();
         request.headers_mut().insert("host", HeaderValue::from_static("b.com"));
-        toward_targets(&mut request, None);
+        toward_targets(&mut request, None, &HttpOptions::default());
         assert_eq!(request.headers()["host"], "a.com:81");
     }
 }

@@ -1,0 +1,14 @@
+//! What a proxy owes the messages that pass through it (RFC 9110 §7): which it takes, and what it
+//! changes in their heads.
+//!
+//! All of it is done once a request, before a target is picked; what depends on the target is
+//! `layer/forward.rs`'s. What is settled here for all requests is [`HttpOptions`].
+
+mod headers;
+mod options;
+
+pub(crate) use self::headers::{Introduction, introduce};
+pub use self::{
+    headers::{toward_client, toward_targets},
+    options::{ForwardedFor, HttpOptions},
+};
