@@ -19,6 +19,7 @@ use crate::{
         Forward, Health, HealthLayer, Respond, RespondLayer, Retry, RetryLayer, Rules, RulesLayer,
         Select, SelectLayer, Sticky, StickyLayer,
     },
+    outcome::Outcome,
     proxy::HttpOptions,
     rule::{Explanation, RuleTable},
 };
@@ -96,6 +97,7 @@ pub struct LoadBalancerBuilder {
     find_peer: Box<FindPeer>,
     http: HttpOptions,
     respond: RespondLayer,
+    forward: Forward,
 }
 
 impl LoadBalancerBuilder {
@@ -123,6 +125,26 @@ impl LoadBalancerBuilder {
         self
     }
 
+    /// Has a function told of each exchange with a target when it has ended: which end it took, how far
+    /// it had come, how long it took. It is called by whoever ends the exchange, so it must be quick.
+    /// If it panics, that is all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pointsman::{LoadBalancer, RuleTable, TargetGroup};
+    ///
+    /// let web = TargetGroup::builder("web").build().unwrap();
+    /// let balancer = LoadBalancer::builder()
+    ///     .observe(|outcome| println!("{} {:?} {:?}", outcome.group, outcome.end, outcome.status))
+    ///     .build(RuleTable::forward_to(&web));
+    /// # drop(balancer);
+    /// ```
+    pub fn observe(mut self, observe: impl Fn(&Outcome) + Send + Sync + 'static) -> Self {
+        self.forward = self.forward.observe(observe);
+        self
+    }
+
     /// Makes a balancer of these rules.
     pub fn build(self, rules: RuleTable) -> LoadBalancer {
         let stack = ServiceBuilder::new()
@@ -138,7 +160,7 @@ impl LoadBalancerBuilder {
             .layer(SelectLayer::new())
             // Knows the target, and is told how each exchange is judged before it begins.
             .layer(HealthLayer::new())
-            .service(Forward::new());
+            .service(self.forward);
         LoadBalancer { stack }
     }
 }
@@ -155,6 +177,7 @@ impl LoadBalancer {
             find_peer: Box::new(|extensions| extensions.get().copied()),
             http: HttpOptions::default(),
             respond: RespondLayer::new(),
+            forward: Forward::new(),
         }
     }
 

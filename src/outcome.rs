@@ -1,27 +1,105 @@
-//! How an exchange with a target ended.
+//! How an exchange with a target ended, and what it took.
 //!
-//! Who records it is `lease.rs`, and nobody else.
+//! Who records it is `lease/`, and nobody else.
+
+use std::time::Duration;
 
 use http::StatusCode;
 
-/// How an exchange with a target ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::id::{GroupName, RuleId, TargetId};
+
+/// How an exchange with a target ended, and what it took.
+///
+/// Every attempt of a request that reached the last floor is an exchange of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outcome {
-    /// The target answered with this status, and its whole answer went out.
-    Answered(StatusCode),
-    /// No connection to the target came about, so nothing was sent.
-    NotConnected,
-    /// The exchange broke before the answer's head was in.
-    Broken,
-    /// The target did not answer in time.
-    TimedOut,
-    /// The answer's head went out with this status, and then its body broke off or stalled.
-    Truncated(StatusCode),
+pub struct Outcome {
+    /// The rule that matched.
+    pub rule: RuleId,
+    /// The group that was chosen.
+    pub group: GroupName,
+    /// The target that was picked.
+    pub target: TargetId,
+    /// Which attempt of its request it was, from 1.
+    pub attempt: u32,
+    /// How it ended.
+    pub end: End,
+    /// How far it had come.
+    pub stage: Stage,
+    /// The status of the target's answer, if its head came.
+    pub status: Option<StatusCode>,
+    /// Whether it went over a connection that was kept from before.
+    pub reused: bool,
+    /// How long opening a connection took, if one was opened.
+    pub connect: Option<Duration>,
+    /// How long it took until the head of the answer was there, if it came.
+    pub head: Option<Duration>,
+    /// How long all of it took.
+    pub total: Duration,
+    /// How many bytes of the request's body went to the target, without their framing.
+    pub sent: u64,
+    /// How many bytes of the answer's body came from it, without their framing.
+    pub received: u64,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum End {
+    /// The whole answer went out.
+    Done,
+    /// The tunnel that the answer opened was closed by either side.
+    TunnelClosed,
     /// The client went away, or its own body broke off, before the answer was complete.
     ClientLeft,
+    /// The client stalled for longer than it may.
+    ClientLate,
+    /// The target stalled for longer than it may: until it was connected to, until it answered, or in
+    /// the middle of its answer.
+    TargetLate,
+    /// No connection to the target came about, or it broke before the head of the answer was in.
+    Broken,
+    /// The head of the answer went out, and then its body broke off.
+    Truncated,
     /// The target was deregistered and the exchange outlived the deregistration delay.
     Cut,
+}
+
+/// How far an exchange had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Stage {
+    /// A connection was being opened; nothing was sent.
+    Connect,
+    /// The request was under way, or its answer waited for.
+    Head,
+    /// The answer's head had come.
+    Body,
+    /// Bytes went both ways.
+    Tunnel,
+}
+
+/// Who ended an exchange before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The client.
+    Client,
+    /// The balancer, since it was told to.
+    Balancer,
+    /// The target.
+    Target,
+}
+
+impl End {
+    /// Returns whose doing it is that an exchange ended early; none if it did not.
+    pub fn side(self) -> Option<Side> {
+        match self {
+            Self::Done | Self::TunnelClosed => None,
+            Self::ClientLeft | Self::ClientLate => Some(Side::Client),
+            Self::Cut => Some(Side::Balancer),
+            Self::TargetLate | Self::Broken | Self::Truncated => Some(Side::Target),
+        }
+    }
 }
 
 /// Which outcomes count against the target.
@@ -36,15 +114,13 @@ pub enum Blame {
 }
 
 impl Blame {
-    /// Tells whether this outcome counts against the target.
-    pub fn counts(self, outcome: Outcome) -> bool {
-        match (self, outcome) {
-            (Self::Nothing, _) | (_, Outcome::ClientLeft | Outcome::Cut) => false,
-            (Self::Failures, Outcome::Answered(status)) => status.is_server_error(),
-            (
-                Self::Failures,
-                Outcome::NotConnected | Outcome::Broken | Outcome::TimedOut | Outcome::Truncated(_),
-            ) => true,
+    /// Tells whether an exchange that ended so, after an answer of this status, counts against the
+    /// target.
+    pub fn counts(self, end: End, status: Option<StatusCode>) -> bool {
+        match (self, end.side()) {
+            (Self::Nothing, _) => false,
+            (Self::Failures, None) => status.is_some_and(|status| status.is_server_error()),
+            (Self::Failures, Some(side)) => side == Side::Target,
         }
     }
 }

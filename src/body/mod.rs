@@ -5,7 +5,6 @@
 
 mod fate;
 mod foreign;
-mod progress;
 mod watch;
 
 use std::{
@@ -18,18 +17,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::BoxError;
 
 pub use self::fate::BodyError;
-pub(crate) use self::{fate::Fate, progress::Progress};
+pub(crate) use self::fate::Fate;
 use self::{
     foreign::Foreign,
     watch::{Side, Watch},
 };
-use crate::{lease::Lease, outcome::Outcome};
+use crate::{
+    lease::{Lease, Progress},
+    outcome::End,
+};
 
 /// The body of a request or a response.
 ///
@@ -121,13 +122,23 @@ impl Body {
         (Self::of(Kind::Shared(Arc::clone(&shared))), shared)
     }
 
+    /// Counts what was handed on of it, for the exchange that it belongs to.
+    fn count(&mut self, bytes: usize) {
+        if let Some(lease) = &mut self.lease {
+            lease.received(bytes);
+        }
+        if let Some(progress) = &self.watch.progress {
+            progress.add(bytes);
+        }
+    }
+
     /// Says how the exchange ended and ends it.
-    fn finish(&mut self, outcome: impl FnOnce(StatusCode) -> Outcome) {
+    fn finish(&mut self, end: End) {
         self.watch.stop();
         if let Some(mut lease) = self.lease.take()
-            && let Outcome::Answered(status) = lease.outcome()
+            && lease.end() == End::Done
         {
-            lease.settle(outcome(status));
+            lease.settle(end);
         }
     }
 }
@@ -149,23 +160,26 @@ impl HttpBody for Body {
         match &frame {
             Some(Ok(frame)) => {
                 this.watch.moved();
+                if let Some(data) = frame.data_ref() {
+                    this.count(data.len());
+                }
                 // Nothing follows them, and whoever has them may not ask again.
                 if frame.is_trailers() {
-                    this.finish(Outcome::Answered);
+                    this.finish(End::Done);
                 }
             }
             Some(Err(error)) => {
-                let error = error.downcast_ref().copied();
-                this.finish(|status| match error {
-                    Some(BodyError::Cut) => Outcome::Cut,
+                this.finish(match error.downcast_ref() {
+                    Some(BodyError::Cut) => End::Cut,
                     // That our own runtime ended is not the target's fault.
-                    Some(BodyError::Lost) => Outcome::ClientLeft,
-                    _ => Outcome::Truncated(status),
+                    Some(BodyError::Lost) => End::ClientLeft,
+                    Some(BodyError::TargetIdle(_)) => End::TargetLate,
+                    _ => End::Truncated,
                 });
             }
             None => {
                 this.watch.moved();
-                this.finish(Outcome::Answered);
+                this.finish(End::Done);
             }
         }
         Poll::Ready(match frame {
@@ -205,11 +219,7 @@ impl Drop for Body {
         // Whoever has read a body of known length to its end drops it without asking for more.
         let ended = || catch_unwind(AssertUnwindSafe(|| self.is_end_stream())).unwrap_or(false);
         let complete = self.lease.is_some() && ended();
-        self.finish(
-            |status| {
-                if complete { Outcome::Answered(status) } else { Outcome::ClientLeft }
-            },
-        );
+        self.finish(if complete { End::Done } else { End::ClientLeft });
     }
 }
 
@@ -282,7 +292,7 @@ impl Shared {
     pub(crate) fn cut(&self) {
         let (body, reader) = {
             let mut slot = self.lock();
-            (slot.end(BodyError::Cut, |_| Outcome::Cut), slot.reader.take())
+            (slot.end(BodyError::Cut, End::Cut), slot.reader.take())
         };
         drop(body);
         if let Some(reader) = reader {
@@ -295,14 +305,14 @@ impl Slot {
     fn with<T>(&mut self, read: impl FnOnce(&mut Body) -> T) -> Result<T, BodyError> {
         let body = self.body.as_mut().map_err(|error| *error)?;
         catch_unwind(AssertUnwindSafe(|| read(body))).map_err(|_| {
-            drop(self.end(BodyError::Panicked, Outcome::Truncated));
+            drop(self.end(BodyError::Panicked, End::Truncated));
             BodyError::Panicked
         })
     }
 
     /// Ends the exchange and returns the body, if it did not end before.
-    fn end(&mut self, why: BodyError, outcome: fn(StatusCode) -> Outcome) -> Option<Body> {
-        self.body.as_mut().ok()?.finish(outcome);
+    fn end(&mut self, why: BodyError, end: End) -> Option<Body> {
+        self.body.as_mut().ok()?.finish(end);
         std::mem::replace(&mut self.body, Err(why)).ok()
     }
 }
@@ -352,7 +362,7 @@ mod tests {
     fn leased(body: Body) -> (Body, Arc<Load>) {
         let load = Arc::new(Load::default());
         let mut lease = load.begin(None).unwrap();
-        lease.settle(Outcome::Answered(StatusCode::OK));
+        lease.answered(http::StatusCode::OK);
         (body.with_lease(lease), load)
     }
 

@@ -9,7 +9,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{fate::BodyError, progress::Progress};
+use super::fate::BodyError;
+use crate::lease::Progress;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Side {

@@ -16,7 +16,7 @@ use std::{fmt, sync::Arc};
 
 use http::{Method, Request, Response};
 use http_body::Body as _;
-use tokio::{net::TcpStream, runtime::Handle};
+use tokio::{net::TcpStream, runtime::Handle, time::Instant};
 
 pub(crate) use self::local::panic_text;
 pub use self::{
@@ -28,7 +28,7 @@ use self::{connection::Lost, live::Live, pool::Pool};
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},
-    lease::Load,
+    lease::{Account, Load},
 };
 
 /// What answers the requests of one target.
@@ -97,8 +97,20 @@ impl Endpoint {
     /// What another target may have comes back in the error ([`Error::take_unsent`]): what was not sent
     /// at all, and what was lost with a target that is ending.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+        self.send_for(request, &mut Account::default()).await
+    }
+
+    /// Does the same for an exchange that is accounted for.
+    pub(crate) async fn send_for(
+        &self,
+        request: Request<Body>,
+        account: &mut Account,
+    ) -> Result<Response<Body>, Error> {
         let pool = match &self.way {
-            Way::Local(local) => return local.send(request, &self.load).await,
+            Way::Local(local) => {
+                account.sending(false);
+                return local.send(request, &self.load).await;
+            }
             Way::Remote(pool) => pool,
         };
         let Ok(runtime) = Handle::try_current() else { return Err(no_runtime(request)) };
@@ -106,6 +118,7 @@ impl Endpoint {
         if let Some(idle) = pool.take(runtime.id()) {
             let copy = is_replayable(&request).then(|| copy_head(&request));
             let fate = idle.fate();
+            account.sending(true);
             request = match (idle.send(request).await, copy) {
                 (Ok(response), _) => return Ok(response),
                 (Err(Lost::Unsent(request)), _) => *request,
@@ -123,7 +136,7 @@ impl Endpoint {
             };
         }
         // In a box of its own: opening a connection takes twice the room of all else, and seldom is.
-        let sent = Box::pin(self.send_fresh(request, None)).await;
+        let sent = Box::pin(self.send_fresh(request, None, account)).await;
         sent.map_err(|error| if lost { once_more(error) } else { error })
     }
 
@@ -144,7 +157,8 @@ impl Endpoint {
             return Err(no_runtime(request));
         }
         let address = port.map(|port| self.address.at_port(port));
-        self.send_fresh(request, Some(address.as_ref().unwrap_or(&self.address))).await
+        let address = address.as_ref().unwrap_or(&self.address);
+        self.send_fresh(request, Some(address), &mut Account::default()).await
     }
 
     /// Opens a connection and sends over it; one opened for a `probe` never reaches the pool.
@@ -152,12 +166,16 @@ impl Endpoint {
         &self,
         request: Request<Body>,
         probe: Option<&Address>,
+        account: &mut Account,
     ) -> Result<Response<Body>, Error> {
         let address = probe.unwrap_or(&self.address);
+        account.connecting();
+        let started = Instant::now();
         let stream = match connect::connect(address, self.transport.connect_timeout).await {
             Ok(stream) => stream,
             Err(error) => return Err(error.with_unsent(request)),
         };
+        account.connected(started.elapsed());
         match &self.way {
             Way::Remote(pool) if probe.is_none() => {
                 self.send_over(stream, address, pool, request).await

@@ -4,6 +4,7 @@
 //! told from a client that left. How a target is reached is `endpoint/`'s affair.
 
 use std::{
+    fmt,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -20,12 +21,12 @@ use tower::Service;
 
 use super::{message::Assigned, served::Served};
 use crate::{
-    body::{Body, Progress},
+    body::Body,
     endpoint::{Address, Endpoint},
     error::{Error, Kind},
     head::Peer,
-    lease::Lease,
-    outcome::Outcome,
+    lease::{Lease, Observer, Progress},
+    outcome::{End, Outcome},
     proxy,
 };
 
@@ -53,13 +54,29 @@ use crate::{
 /// assert_eq!(response.extensions().get::<Served>().unwrap().target.as_deref(), Some("hello"));
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Forward(());
+#[derive(Clone, Default)]
+pub struct Forward {
+    observer: Option<Observer>,
+}
 
 impl Forward {
     /// Makes the service; the settings are each group's `Transport`.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Has a function told of each exchange when it has ended, by whoever ends it; so it must be quick.
+    /// If it panics, that is all.
+    #[must_use]
+    pub fn observe(mut self, observe: impl Fn(&Outcome) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observe));
+        self
+    }
+}
+
+impl fmt::Debug for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forward").finish_non_exhaustive()
     }
 }
 
@@ -73,12 +90,13 @@ impl Service<Assigned> for Forward {
     }
 
     fn call(&mut self, assigned: Assigned) -> Self::Future {
-        Box::pin(forward(assigned))
+        Box::pin(forward(assigned, self.observer.clone()))
     }
 }
 
-async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
-    let Assigned { mut request, rule, group, member, mut lease, peer, fail_open } = assigned;
+async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Response<Body>, Error> {
+    let Assigned { mut request, rule, group, member, mut lease, peer, fail_open, attempt } =
+        assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
     if endpoint.is_local() {
@@ -87,10 +105,16 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
         toward_target(&mut request, endpoint.address());
     }
     let progress = watch_upload(&mut request, transport.idle_timeout);
+    let now = Instant::now();
+    lease.account_mut().begin(now, progress.clone());
+    if let Some(observer) = observer {
+        let exchange = (rule, group.clone(), member.id().clone());
+        lease.account_mut().watch(observer, exchange, attempt);
+    }
     let answer = match Handle::try_current() {
         Ok(_) => {
-            let answer = pin!(endpoint.send(request));
-            within(transport.answer_timeout, progress, answer).await
+            let answer = pin!(endpoint.send_for(request, lease.account_mut()));
+            within(now + transport.answer_timeout, transport.answer_timeout, progress, answer).await
         }
         // There are no timers either.
         Err(_) => Err(Kind::NoRuntime.into()),
@@ -99,7 +123,7 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
-            lease.settle(outcome_of(error.kind()));
+            lease.settle(end_of(error.kind()));
             let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
             return Err(error.with_fail_open(fail_open));
         }
@@ -163,11 +187,12 @@ fn watch_upload(request: &mut Request<Body>, limit: Duration) -> Option<Arc<Prog
 
 /// Waits for the head of the answer, from when on it is the target that is waited for.
 async fn within(
+    first: Instant,
     limit: Duration,
     progress: Option<Arc<Progress>>,
     mut answer: Pin<&mut impl Future<Output = Result<Response<Body>, Error>>>,
 ) -> Result<Response<Body>, Error> {
-    let mut late = pin!(sleep_until(Instant::now() + limit));
+    let mut late = pin!(sleep_until(first));
     loop {
         tokio::select! {
             biased;
@@ -195,14 +220,14 @@ fn no_switching(response: Response<Body>) -> Result<Response<Body>, Error> {
     Ok(response)
 }
 
-fn outcome_of(kind: Kind) -> Outcome {
+fn end_of(kind: Kind) -> End {
     match kind {
-        Kind::Connect | Kind::ConnectTimeout => Outcome::NotConnected,
-        Kind::AnswerTimeout => Outcome::TimedOut,
-        Kind::Cut => Outcome::Cut,
+        Kind::ConnectTimeout | Kind::AnswerTimeout => End::TargetLate,
+        Kind::Cut => End::Cut,
+        Kind::ClientIdle => End::ClientLate,
         // Where the call was made is no fault of the target's.
-        Kind::ClientBody | Kind::ClientIdle | Kind::NoRuntime => Outcome::ClientLeft,
-        _ => Outcome::Broken,
+        Kind::ClientBody | Kind::NoRuntime => End::ClientLeft,
+        _ => End::Broken,
     }
 }
 
@@ -213,7 +238,7 @@ fn watch_download(
     limit: Duration,
     mut lease: Lease,
 ) -> Response<Body> {
-    lease.settle(Outcome::Answered(response.status()));
+    lease.answered(response.status());
     response.map(|mut body| {
         body.limit_target_idle(limit);
         endpoint.adopt(body.with_lease(lease))

@@ -154,6 +154,7 @@ pub struct Assigned {
     pub(super) lease: Lease,
     pub(super) peer: Option<Peer>,
     pub(super) fail_open: bool,
+    pub(super) attempt: u32,
 }
 
 impl Assigned {
@@ -165,7 +166,8 @@ impl Assigned {
         member: Arc<Member>,
         lease: Lease,
     ) -> Self {
-        Self { request, rule, group, member, lease, peer: None, fail_open: false }
+        let (peer, fail_open, attempt) = (None, false, 1);
+        Self { request, rule, group, member, lease, peer, fail_open, attempt }
     }
 
     /// Says who the client is, for a balancer that is the target.
@@ -179,6 +181,13 @@ impl Assigned {
     #[must_use]
     pub fn with_fail_open(mut self, fail_open: bool) -> Self {
         self.fail_open = fail_open;
+        self
+    }
+
+    /// Says which attempt of its request it is, from 1.
+    #[must_use]
+    pub fn with_attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
         self
     }
 
@@ -220,6 +229,11 @@ impl Assigned {
     /// Returns the exchange, to say what counts against the target.
     pub fn lease_mut(&mut self) -> &mut Lease {
         &mut self.lease
+    }
+
+    /// Returns which attempt of its request it is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
     }
 
     /// Tells whether the member was picked without regard to health.

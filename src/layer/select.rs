@@ -79,11 +79,13 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
             Err(error) => return Either::Left(ready(Err(error.with_rule(routed.rule())))),
         };
         let (request, route) = routed.into_parts();
+        let attempt = u32::try_from(route.tried.len() + 1).unwrap_or(u32::MAX);
         let group = route.group.name().clone();
         let assigned =
             Assigned::new(request, route.rule, group, assignment.member, assignment.lease)
                 .with_peer(route.peer)
-                .with_fail_open(assignment.fail_open);
+                .with_fail_open(assignment.fail_open)
+                .with_attempt(attempt);
         Either::Right(self.inner.call(assigned))
     }
 }

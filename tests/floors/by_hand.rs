@@ -21,7 +21,7 @@ use pointsman::{
         Served, Stage, StickyLayer,
     },
     lease::Lease,
-    outcome::Outcome,
+    outcome::End,
     stickiness::{Session, Stickiness},
     target::Member,
 };
@@ -83,13 +83,13 @@ fn an_assigned_request_says_all_it_was_told() {
     assert_eq!((assigned.rule(), &**assigned.group()), (DEFAULT, "web"));
     assert_eq!(assigned.member().id(), "one");
     assert_eq!((assigned.is_fail_open(), assigned.peer()), (false, None));
-    assert_eq!(assigned.lease().outcome(), Outcome::ClientLeft);
-    assigned.lease_mut().settle(Outcome::Broken);
+    assert_eq!(assigned.lease().end(), End::ClientLeft);
+    assigned.lease_mut().settle(End::Broken);
     *assigned.request_mut().uri_mut() = "/else".parse().unwrap();
     let assigned = assigned.with_fail_open(true).with_peer(Some(peer()));
     assert_eq!((assigned.is_fail_open(), assigned.peer()), (true, Some(&peer())));
     assert_eq!(assigned.request().uri(), "/else");
-    assert_eq!(assigned.lease().outcome(), Outcome::Broken);
+    assert_eq!(assigned.lease().end(), End::Broken);
     assert_eq!(web.status().in_flight(), 1);
     drop(assigned);
     assert_eq!(web.status().in_flight(), 0);
@@ -405,7 +405,7 @@ async fn select_picks_and_counts_from_there_on() {
 async fn health_says_what_counts_against_a_target() {
     let web = group_of("web", &["one"]);
     let below = service_fn(|mut assigned: Assigned| async move {
-        assigned.lease_mut().settle(Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE));
+        assigned.lease_mut().answered(StatusCode::SERVICE_UNAVAILABLE);
         ok()
     });
     below.oneshot(assigned(&web)).await.unwrap();

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 pub(crate) struct Progress {
     started: Instant,
     moved_ms: AtomicU64,
+    bytes: AtomicU64,
     stalled: AtomicBool,
     stall_max: Duration,
 }
@@ -19,8 +20,13 @@ pub(crate) struct Progress {
 impl Progress {
     /// Makes one for a body that ends when it stalls for `stall_max`.
     pub(crate) fn new(stall_max: Duration) -> Self {
-        let (moved_ms, stalled) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { started: Instant::now(), moved_ms, stalled, stall_max }
+        Self {
+            started: Instant::now(),
+            moved_ms: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            stalled: AtomicBool::new(false),
+            stall_max,
+        }
     }
 
     /// Returns from when on it is the target that is waited for: from the last part of the body, or
@@ -30,8 +36,18 @@ impl Progress {
         if self.stalled.load(Ordering::Relaxed) { moved + self.stall_max } else { moved }
     }
 
+    /// Notes that so many bytes were handed on.
+    pub(crate) fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes were handed on.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Notes that a part came, or the end, or that the next is waited for.
-    pub(super) fn note(&self, stalled: bool) {
+    pub(crate) fn note(&self, stalled: bool) {
         // 2^64 ms will not pass.
         self.moved_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.stalled.store(stalled, Ordering::Relaxed);

@@ -3,6 +3,9 @@
 //! A [`Lease`] is one exchange in flight; dropping it ends the exchange and alone records how. Who
 //! holds the wire waits for [`Load::cut`]; who may be picked is the roster's affair.
 
+mod account;
+mod progress;
+
 use std::{
     num::NonZeroU32,
     sync::{
@@ -12,12 +15,17 @@ use std::{
 };
 
 use crossbeam_utils::CachePadded;
+use http::StatusCode;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::outcome::{Blame, Outcome};
+pub(crate) use self::{
+    account::{Account, Observer},
+    progress::Progress,
+};
+use crate::outcome::{Blame, End, Stage};
 
 /// The counts of one target in one group, and its deadline while it is draining.
 #[derive(Debug)]
@@ -76,11 +84,7 @@ impl Load {
                     .ok()?;
             }
         }
-        Some(Lease {
-            load: Arc::clone(self),
-            outcome: Outcome::ClientLeft,
-            blame: Blame::default(),
-        })
+        Some(Lease { load: Arc::clone(self), blame: Blame::default(), account: Account::default() })
     }
 
     /// Lets what is in flight go on until `deadline` and no longer.
@@ -141,25 +145,51 @@ impl Load {
 
 /// One exchange in flight. Dropping it ends the exchange, whatever ended it.
 ///
-/// It counts as [`Outcome::ClientLeft`] until somebody says how it ended: a future or a body that is
+/// It counts as [`End::ClientLeft`] until somebody says how it ended: a future or a body that is
 /// dropped half way is what a client that left looks like.
 #[derive(Debug)]
 #[must_use = "dropping the lease ends the exchange"]
 pub struct Lease {
     load: Arc<Load>,
-    outcome: Outcome,
     blame: Blame,
+    account: Account,
 }
 
 impl Lease {
-    /// Says how the exchange ended, or would end now; the last word counts.
-    pub fn settle(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    /// Says that the head of the target's answer came; with it the exchange ends well, unless something
+    /// else is said later.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.account.answered(status);
     }
 
-    /// Returns what would be recorded now.
-    pub fn outcome(&self) -> Outcome {
-        self.outcome
+    /// Says how the exchange ended, or would end now; the last word counts.
+    pub fn settle(&mut self, end: End) {
+        self.account.end = end;
+    }
+
+    /// Returns how it would have ended now.
+    pub fn end(&self) -> End {
+        self.account.end
+    }
+
+    /// Returns how far it has come.
+    pub fn stage(&self) -> Stage {
+        self.account.stage
+    }
+
+    /// Returns the status of the target's answer, once its head came.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.account.status
+    }
+
+    /// Counts bytes of the answer's body.
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.account.received += bytes as u64;
+    }
+
+    /// Returns what it has taken so far.
+    pub(crate) fn account_mut(&mut self) -> &mut Account {
+        &mut self.account
     }
 
     /// Says which outcomes count against the target.
@@ -176,12 +206,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let counts = &self.load.counts;
-        if matches!(self.outcome, Outcome::Answered(_)) {
+        let Account { end, status, .. } = self.account;
+        if matches!(end, End::Done | End::TunnelClosed) {
             counts.answered.fetch_add(1, Ordering::Relaxed);
         }
-        if self.blame.counts(self.outcome) {
+        if self.blame.counts(end, status) {
             counts.failed.fetch_add(1, Ordering::Relaxed);
         }
+        self.account.close();
         // Last, so that whoever sees the count at zero sees the record too.
         counts.in_flight.fetch_sub(1, Ordering::Release);
     }
@@ -191,8 +223,6 @@ impl Drop for Lease {
 mod tests {
     use std::time::Duration;
 
-    use http::StatusCode;
-
     use super::*;
 
     #[test]
@@ -201,7 +231,7 @@ mod tests {
         let mut lease = load.begin(None).unwrap();
         lease.blame(Blame::Failures);
         assert_eq!(load.in_flight(), 1);
-        lease.settle(Outcome::Answered(StatusCode::BAD_GATEWAY));
+        lease.answered(StatusCode::BAD_GATEWAY);
         assert_eq!((load.answered(), load.failed()), (0, 0));
         drop(lease);
         assert_eq!((load.in_flight(), load.answered(), load.failed()), (0, 1, 1));

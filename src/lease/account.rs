@@ -1,0 +1,133 @@
+//! What an exchange has taken so far; it becomes its [`Outcome`] when it ends.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::progress::Progress;
+use crate::{
+    id::{GroupName, RuleId, TargetId},
+    outcome::{End, Outcome, Stage},
+};
+
+/// Is told of each exchange when it has ended.
+pub(crate) type Observer = Arc<dyn Fn(&Outcome) + Send + Sync>;
+
+/// What an exchange has taken so far.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(super) end: End,
+    pub(super) stage: Stage,
+    pub(super) status: Option<StatusCode>,
+    pub(super) received: u64,
+    reused: bool,
+    connect: Option<Duration>,
+    head: Option<Duration>,
+    begun: Option<Instant>,
+    upload: Option<Arc<Progress>>,
+    witness: Option<Box<Witness>>,
+}
+
+/// Who is told of an exchange, and which it is.
+struct Witness {
+    observer: Observer,
+    rule: RuleId,
+    group: GroupName,
+    target: TargetId,
+    attempt: u32,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            end: End::ClientLeft,
+            stage: Stage::Connect,
+            status: None,
+            received: 0,
+            reused: false,
+            connect: None,
+            head: None,
+            begun: None,
+            upload: None,
+            witness: None,
+        }
+    }
+}
+
+impl Account {
+    /// Begins the times.
+    pub(crate) fn begin(&mut self, now: Instant, upload: Option<Arc<Progress>>) {
+        self.begun = Some(now);
+        self.upload = upload;
+    }
+
+    /// Says who is told when the exchange has ended, and which it is.
+    pub(crate) fn watch(
+        &mut self,
+        observer: Observer,
+        (rule, group, target): (RuleId, GroupName, TargetId),
+        attempt: u32,
+    ) {
+        self.witness = Some(Box::new(Witness { observer, rule, group, target, attempt }));
+    }
+
+    /// The request goes over a connection that was kept, or to a service in this process.
+    pub(crate) fn sending(&mut self, reused: bool) {
+        self.stage = Stage::Head;
+        self.reused = reused;
+    }
+
+    /// A connection is being opened, if need be after one that was kept has failed.
+    pub(crate) fn connecting(&mut self) {
+        self.stage = Stage::Connect;
+        self.reused = false;
+    }
+
+    /// The connection is there, after so long.
+    pub(crate) fn connected(&mut self, after: Duration) {
+        self.stage = Stage::Head;
+        self.connect = Some(after);
+    }
+
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.head = self.begun.map(|begun| begun.elapsed());
+        self.stage = Stage::Body;
+        self.status = Some(status);
+        self.end = End::Done;
+    }
+
+    /// Tells whoever wants to know.
+    pub(super) fn close(&mut self) {
+        let Some(witness) = self.witness.take() else { return };
+        let Witness { observer, rule, group, target, attempt } = *witness;
+        let outcome = Outcome {
+            rule,
+            group,
+            target,
+            attempt,
+            end: self.end,
+            stage: self.stage,
+            status: self.status,
+            reused: self.reused,
+            connect: self.connect,
+            head: self.head,
+            total: self.begun.map_or(Duration::ZERO, |begun| begun.elapsed()),
+            sent: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+            received: self.received,
+        };
+        if catch_unwind(AssertUnwindSafe(|| observer(&outcome))).is_err() {
+            tracing::error!(group = %outcome.group, target = %outcome.target, "the observer panicked");
+        }
+    }
+}
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Witness").field("group", &self.group).finish_non_exhaustive()
+    }
+}
