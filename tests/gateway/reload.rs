@@ -330,7 +330,7 @@ async fn listeners_come_and_go_and_one_that_goes_ends_what_it_has() {
     assert_eq!(ask(&mut other, "/").await.1, "web:");
     download.part().await;
     // Its port is free while it ends.
-    until("the port is free", || TcpListener::bind(goes.address).is_ok()).await;
+    drop(TcpListener::bind(goes.address).unwrap());
     download.part().await;
     let mut last = download.end().await;
     soon("the end of the last connection", last.closed()).await;
@@ -339,6 +339,32 @@ async fn listeners_come_and_go_and_one_that_goes_ends_what_it_has() {
     assert_eq!(text(goes.address, "/").await, "web:");
     assert_eq!(ask(&mut other, "/").await.1, "web:");
     drop((idle, last, other));
+    assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_goes_and_comes_back_at_once_can_be_had() {
+    let (stays, goes) = (Port::reserve(), Port::reserve());
+    let of = |text, ports: &[&Port]| {
+        let listener = |port: &&Port| listener(port.address.port(), &fixed(text), &[]);
+        let listeners: Vec<_> = ports.iter().map(listener).collect();
+        document(&[], &listeners)
+    };
+    let dropped = start(&of("dropped", &[&stays, &goes]));
+    assert_eq!(text(goes.address, "/").await, "dropped");
+    drop(dropped);
+    let mut gateway = start(&of("0", &[&stays, &goes]));
+    for round in ["1", "2", "3"] {
+        let mut before = Socket::connect(goes.address).await;
+        ask(&mut before, "/").await;
+        // Nothing is awaited in between, so that no task may have been told of the end.
+        reload(&mut gateway, &of(round, &[&stays]));
+        drop(TcpListener::bind(goes.address).unwrap());
+        reload(&mut gateway, &of(round, &[&goes, &stays]));
+        assert_eq!(text(goes.address, "/").await, round);
+        assert_eq!(text(stays.address, "/").await, round);
+        soon("the end of the connection to the old one", before.closed()).await;
+    }
     assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
 }
 
