@@ -364,7 +364,8 @@ async fn who_may_not_connect_and_who_is_well_is_logged() {
     {
         assert!(refused.contains(part), "{part}: {refused}");
     }
-    for part in [&*web.address.to_string(), "web", "initial", "healthy"] {
+    let asked = format!("GET http://{}/ answered 200, expected 200", web.address);
+    for part in [&*web.address.to_string(), "web", "initial", "healthy", &asked] {
         assert!(changed.contains(part), "{part}: {changed}");
     }
 }
