@@ -99,11 +99,14 @@ async fn run() -> Result<(), BoxError> {
     serve(document, &arguments).await
 }
 
-/// Reads and checks the file; the error has everything that is wrong.
+/// Reads and checks the file; the error has everything that is wrong, one line each that names it.
 fn read(file: &Path) -> Result<Document, BoxError> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let text = std::fs::read_to_string(file).map_err(|error| named(&error))?;
-    Document::parse(&text).map_err(|error| named(&error).into())
+    Document::parse(&text).map_err(|invalid| {
+        let lines: Vec<_> = invalid.errors().iter().map(|error| named(error)).collect();
+        lines.join("\n").into()
+    })
 }
 
 async fn serve(document: Document, arguments: &Arguments) -> Result<(), BoxError> {
@@ -133,7 +136,7 @@ async fn serve(document: Document, arguments: &Arguments) -> Result<(), BoxError
                     document.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
                     println!("reloaded {}", arguments.file.display());
                 }
-                Err(error) => eprintln!("reload refused: {error}"),
+                Err(error) => eprintln!("{error}\nreload refused, everything stays as it was"),
             },
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,

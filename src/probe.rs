@@ -196,19 +196,22 @@ impl CheckedHttpProbe {
         self.port.map_or_else(|| address.clone(), |port| address.at_port(port))
     }
 
-    /// Judges what came back.
+    /// Judges what came back; of a good answer, says what was asked and what it was.
     pub(crate) fn judge(
         &self,
         address: &Address,
         answer: Result<StatusCode, &Error>,
-    ) -> Result<(), Failure> {
-        let asked = || self.asked(address);
+    ) -> Result<String, Failure> {
+        let asked = self.asked(address);
         match answer {
-            Ok(status) if self.matcher.matches(status.as_u16()) => Ok(()),
-            Ok(status) => Err(Failure::new(
-                Reason::ResponseCodeMismatch,
-                format!("{} answered {}, expected {}", asked(), status.as_u16(), self.matcher),
-            )),
+            Ok(status) => {
+                let status = status.as_u16();
+                let text = format!("{asked} answered {status}, expected {}", self.matcher);
+                match self.matcher.matches(status) {
+                    true => Ok(text),
+                    false => Err(Failure::new(Reason::ResponseCodeMismatch, text)),
+                }
+            }
             Err(error) => {
                 let reason = match error.kind() {
                     Kind::ConnectTimeout | Kind::AnswerTimeout => Reason::Timeout,
@@ -220,7 +223,7 @@ impl CheckedHttpProbe {
                 // The address is named in what was asked.
                 let target = format!("connect to {}: ", self.at(address));
                 let cause = cause.strip_prefix(&target).unwrap_or(&cause);
-                Err(Failure::new(reason, format!("{}: {cause}", asked())))
+                Err(Failure::new(reason, format!("{asked}: {cause}")))
             }
         }
     }
@@ -273,20 +276,23 @@ mod tests {
         let address = "127.0.0.1:80".parse().unwrap();
         let check = |answer: Result<u16, Error>, reason, expected: &str| {
             let status = answer.as_ref().map(|status| StatusCode::from_u16(*status).unwrap());
-            let failure = probe.judge(&address, status).unwrap_err();
-            assert_eq!((failure.reason, &*failure.description), (reason, expected));
+            let judged = match probe.judge(&address, status) {
+                Ok(text) => (None, text),
+                Err(failure) => (Some(failure.reason), failure.description.to_string()),
+            };
+            assert_eq!(judged, (reason, expected.to_owned()));
         };
+        check(Ok(204), None, "GET http://127.0.0.1:80/health answered 204, expected 200-299");
         check(
             Ok(404),
-            Reason::ResponseCodeMismatch,
+            Some(Reason::ResponseCodeMismatch),
             "GET http://127.0.0.1:80/health answered 404, expected 200-299",
         );
         check(
             Err(Error::new(Kind::Connect, "connect to 127.0.0.1:80: connection refused")),
-            Reason::FailedHealthChecks,
+            Some(Reason::FailedHealthChecks),
             "GET http://127.0.0.1:80/health: connection refused",
         );
-        assert!(probe.judge(&address, Ok(StatusCode::OK)).is_ok());
     }
 
     #[test]

@@ -30,7 +30,9 @@ use crate::{
 /// its timeout, must not hold a thousand sockets.
 const UNDER_WAY_MAX: usize = 256;
 
-type Checked = (Arc<Member>, Result<(), Failure>);
+/// What was asked and what came back.
+type Asked = Result<String, Failure>;
+type Checked = (Arc<Member>, Asked);
 type Checking = Pin<Box<dyn Future<Output = Checked> + Send>>;
 
 /// Runs until the last use of the group ends, or another task takes over. It does not keep the group.
@@ -181,6 +183,13 @@ fn record(
         if !is_among(&member, &members) {
             continue;
         }
+        let (result, description) = match result {
+            Ok(text) => (Ok(()), Arc::from(text)),
+            Err(failure) => {
+                let description = Arc::clone(&failure.description);
+                (Err(failure), description)
+            }
+        };
         if let Some((old, new)) = member.health().record(result, settings.thresholds) {
             changes.push(HealthChange {
                 group: group.name().clone(),
@@ -188,7 +197,7 @@ fn record(
                 old: old.state,
                 new: new.state,
                 reason: new.reason,
-                description: new.description,
+                description,
             });
         }
     }
@@ -203,7 +212,7 @@ fn record(
             old = %change.old,
             new = %change.new,
             reason = change.reason.map(tracing::field::display),
-            description = change.description.as_deref(),
+            description = &*change.description,
             "health changed"
         );
         group.tell(&change);
@@ -231,7 +240,7 @@ fn check(settings: &CheckSettings, member: Arc<Member>) -> Checking {
     })
 }
 
-async fn ask(asks: &Asks, member: &Member) -> Result<(), Failure> {
+async fn ask(asks: &Asks, member: &Member) -> Asked {
     match asks {
         Asks::Http(probe) => {
             let endpoint = member.endpoint();
@@ -241,7 +250,10 @@ async fn ask(asks: &Asks, member: &Member) -> Result<(), Failure> {
             let status = answer.as_ref().map(http::Response::status);
             probe.judge(endpoint.address(), status)
         }
-        Asks::Custom(probe) => probe.check(member).await.map_err(failure),
+        Asks::Custom(probe) => match probe.check(member).await {
+            Ok(()) => Ok("the probe succeeded".to_owned()),
+            Err(error) => Err(failure(error)),
+        },
     }
 }
 
@@ -253,7 +265,7 @@ fn failure(error: BoxError) -> Failure {
 }
 
 /// A panic of a probe is a failed check.
-async fn catching(asking: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+async fn catching(asking: impl Future<Output = Asked>) -> Asked {
     let mut asking = std::pin::pin!(asking);
     poll_fn(|cx| {
         catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(cx))).unwrap_or_else(|panic| {

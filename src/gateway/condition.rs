@@ -1,6 +1,6 @@
 //! A condition of a rule: its field, its values, and the characters they may be made of.
 //!
-//! How many values and wildcards all conditions of a rule may have is decided in `rule.rs`.
+//! How many values and wildcards all conditions of a rule may have together is decided in `rule.rs`.
 
 use ipnet::IpNet;
 
@@ -10,6 +10,12 @@ use super::{
     reader::{Known, Node, Object},
     report::Report,
 };
+
+/// The most values of one condition.
+const VALUES_MAX: usize = 3;
+
+/// The most blocks of addresses of one condition: as many as a rule may have values.
+const BLOCKS_MAX: usize = 5;
 
 /// The longest value of a condition, in characters.
 const VALUE_MAX: usize = 128;
@@ -63,7 +69,7 @@ pub(super) fn read(item: &Node<'_>, report: &mut Report) -> Option<Read> {
             .and_then(|config| http_header(&config, &mut values, report)),
         "http-request-method" => config(&object, "http-request-method", fields::VALUES, report)
             .and_then(|config| {
-                let nodes = list(&config, report);
+                let nodes = list(&config, VALUES_MAX, report);
                 let read = values.read(nodes, |node| method(node, report));
                 values.wildcards = 0;
                 read.map(ConditionPlan::HttpRequestMethod)
@@ -71,7 +77,7 @@ pub(super) fn read(item: &Node<'_>, report: &mut Report) -> Option<Read> {
         "query-string" => config(&object, "query-string", fields::VALUES, report)
             .and_then(|config| query(&config, &mut values, report)),
         _ => config(&object, "source-ip", fields::SOURCE_IP, report).and_then(|config| {
-            let nodes = list(&config, report);
+            let nodes = list(&config, BLOCKS_MAX, report);
             values.read(nodes, |node| source_ip(node, report)).map(ConditionPlan::SourceIp)
         }),
     };
@@ -145,7 +151,7 @@ fn patterns<'j>(
         }
         (None, Some(node)) => {
             let object = node.object(fields::PATTERNS, report);
-            object.map(|object| list(&object, report)).unwrap_or_default()
+            object.map(|object| list(&object, VALUES_MAX, report)).unwrap_or_default()
         }
         (None, None) => {
             let text = format!("missing, expected with Field {kind}");
@@ -155,9 +161,20 @@ fn patterns<'j>(
     }
 }
 
-fn list<'j>(config: &Object<'j>, report: &mut Report) -> Vec<Node<'j>> {
-    let values = config.need("Values", "at least one value", report);
-    values.map(|values| some(&values, report)).unwrap_or_default()
+/// Reads the values of a condition of which there may be several.
+fn list<'j>(config: &Object<'j>, max: usize, report: &mut Report) -> Vec<Node<'j>> {
+    let Some(values) = config.need("Values", "at least one value", report) else {
+        return Vec::new();
+    };
+    let nodes = some(&values, report);
+    if nodes.len() > max {
+        let count = nodes.len();
+        values.refuse(
+            format_args!("{count} values in one condition, expected {max} at most"),
+            report,
+        );
+    }
+    nodes
 }
 
 /// Reads a list that is not empty.
@@ -222,7 +239,7 @@ fn http_header(
     });
     let fits = |c: char| c.is_ascii_graphic() || c == ' ';
     let expected = "visible ASCII characters and spaces";
-    let nodes = list(config, report);
+    let nodes = list(config, VALUES_MAX, report);
     let read = values.read(nodes, |node| value(node, VALUE_MAX, fits, expected, report));
     Some(ConditionPlan::HttpHeader(name?, read?))
 }
@@ -233,7 +250,7 @@ fn method(node: &Node<'_>, report: &mut Report) -> Option<String> {
 }
 
 fn query(config: &Object<'_>, values: &mut Values, report: &mut Report) -> Option<ConditionPlan> {
-    let nodes = list(config, report);
+    let nodes = list(config, VALUES_MAX, report);
     values.count += nodes.len();
     let mut pairs = Vec::new();
     for node in &nodes {

@@ -13,7 +13,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::Instant,
 };
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     balancer::LoadBalancer,
-    server::{BuildError, Drained, Server},
+    server::{BuildError, Drained, Ending, Server},
     stickiness::{CookieKey, NoEntropy},
 };
 
@@ -73,13 +72,14 @@ pub struct Gateway {
 struct Running {
     address: SocketAddr,
     balancer: LoadBalancer,
-    stop: oneshot::Sender<()>,
+    ending: Ending,
     serving: JoinHandle<Drained>,
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
         for running in self.listeners.values() {
+            running.ending.begin();
             running.serving.abort();
         }
     }
@@ -121,12 +121,12 @@ impl Gateway {
     /// Runs another document in place of this one, without dropping a request.
     ///
     /// Listeners that stay are never closed; groups that stay keep their health, counts, connections
-    /// and sessions.
+    /// and sessions. A listener that is not in it accepts no more, and its port is free; what it has
+    /// begun may end within 30 s.
     ///
     /// # Errors
     ///
-    /// As [`Gateway::start`]; then everything stays as it was. The port of a listener that another
-    /// reload removed is free a moment later, once the runtime has come to close it.
+    /// As [`Gateway::start`]; then everything stays as it was.
     pub fn reload(&mut self, document: &Document) -> Result<(), StartError> {
         let assembly = document.assemble(&self.key, Some(&self.assembly))?;
         let bound = self.bind_new(&assembly)?;
@@ -206,18 +206,15 @@ impl Gateway {
 
 impl Running {
     fn start(server: Server, balancer: LoadBalancer) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
         let address = server.local_addrs().first().copied();
         let address = address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let served = balancer.clone();
-        let stopped = async { _ = stopped.await };
-        let serving = tokio::spawn(server.serve_until(served, stopped));
-        Self { address, balancer, stop, serving }
+        let (ending, serving) = server.serving(balancer.clone());
+        Self { address, balancer, ending, serving: tokio::spawn(serving) }
     }
 
-    /// Ends the listener; returns how many connections were cut.
+    /// Ends the listener, whose port is free at once; returns how many connections were cut.
     fn end(self) -> impl Future<Output = usize> + Send {
-        drop(self.stop);
+        self.ending.begin();
         // Aborted with the gateway, like a listener that runs.
         let serving = AbortOnDrop(self.serving);
         async move {

@@ -33,8 +33,9 @@ pub struct HealthChange {
     pub new: State,
     /// Why it is not healthy.
     pub reason: Option<Reason>,
-    /// What was asked and what came back, if a check failed.
-    pub description: Option<Arc<str>>,
+    /// What the last check asked and what came back, also if it went well; of a probe of the user's
+    /// own that failed, the text of its error.
+    pub description: Arc<str>,
 }
 
 impl fmt::Display for HealthChange {
@@ -43,10 +44,7 @@ impl fmt::Display for HealthChange {
         if let Some(reason) = self.reason {
             write!(f, " ({reason})")?;
         }
-        match &self.description {
-            Some(description) => write!(f, ": {description}"),
-            None => Ok(()),
-        }
+        write!(f, ": {}", self.description)
     }
 }
 

@@ -4,6 +4,7 @@
 //! fail again at once and for as long as it lasts.
 
 use std::{
+    future::poll_fn,
     io,
     net::{self, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,7 +19,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{connection, drain::Drain, served::ForPeer, watch::Limits};
+use super::{connection, drain::Drain, ending::Socket, served::ForPeer, watch::Limits};
 use crate::{endpoint::panic_text, head::Peer};
 
 /// The first pause after a failure; each that follows is twice as long.
@@ -35,7 +36,7 @@ const BACKLOG: u32 = 1024;
 
 /// A socket that listens, on the runtime on which it was made.
 pub(super) struct Listener {
-    socket: TcpListener,
+    socket: Arc<Socket>,
     address: SocketAddr,
 }
 
@@ -57,7 +58,11 @@ impl Listener {
 
     fn of(socket: TcpListener) -> io::Result<Self> {
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self { socket: Arc::new(Socket::new(socket)), address })
+    }
+
+    pub(super) fn socket(&self) -> &Arc<Socket> {
+        &self.socket
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -90,7 +95,6 @@ impl Listener {
                 }
             }
         }
-        drop(self.socket);
         finish(connections, drain.limit).await
     }
 
@@ -100,7 +104,7 @@ impl Listener {
             if let Some(until) = failures.until {
                 sleep_until(until).await;
             }
-            match self.socket.accept().await {
+            match poll_fn(|cx| self.socket.poll_accept(cx)).await {
                 Ok(accepted) => {
                     failures.ended();
                     return accepted;

@@ -58,6 +58,7 @@
 
 mod connection;
 mod drain;
+mod ending;
 mod listener;
 mod served;
 mod watch;
@@ -74,6 +75,7 @@ use std::{
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
+pub(crate) use self::ending::Ending;
 pub use self::served::{ForPeer, ToldPeer, WithPeer};
 use self::{drain::Drain, listener::Listener, watch::Limits};
 
@@ -314,19 +316,30 @@ impl Server {
         served: impl ForPeer,
         stop: impl Future<Output = ()>,
     ) -> Drained {
+        let (ending, serving) = self.serving(served);
+        let stopping = async {
+            stop.await;
+            ending.begin();
+        };
+        let (drained, ()) = tokio::join!(serving, stopping);
+        drained
+    }
+
+    /// Returns what ends it, and what serves until then.
+    pub(crate) fn serving(
+        self,
+        served: impl ForPeer,
+    ) -> (Ending, impl Future<Output = Drained> + Send) {
         let served = Arc::new(served);
         let drain = Arc::new(Drain::new(self.drain_timeout));
+        let sockets = self.listeners.iter().map(|listener| Arc::downgrade(listener.socket()));
+        let ending = Ending { sockets: sockets.collect(), drain: Arc::clone(&drain) };
         let listeners = self.listeners.into_iter();
-        let serving = join_all(listeners.map(|listener| {
+        let serving = join_all(listeners.map(move |listener| {
             let (served, admit) = (Arc::clone(&served), Arc::clone(&self.admit));
             listener.serve(served, admit, self.limits, Arc::clone(&drain))
         }));
-        let stopping = async {
-            stop.await;
-            drain.begin();
-        };
-        let (cut, ()) = tokio::join!(serving, stopping);
-        Drained { cut: cut.iter().sum() }
+        (ending, async { Drained { cut: serving.await.iter().sum() } })
     }
 }
 

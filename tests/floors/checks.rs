@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -344,7 +347,7 @@ async fn changes_are_told_in_their_order() {
     assert_eq!(
         of("one"),
         [
-            "web one: initial -> healthy",
+            "web one: initial -> healthy: the probe succeeded",
             "web one: healthy -> unhealthy (Target.FailedHealthChecks): gone bad",
         ]
     );
@@ -352,11 +355,11 @@ async fn changes_are_told_in_their_order() {
         of("two"),
         [
             "web two: initial -> unhealthy (Target.Timeout): too slow",
-            "web two: unhealthy -> healthy",
+            "web two: unhealthy -> healthy: the probe succeeded",
         ]
     );
-    let HealthChange { old, new, reason, description, .. } = told[0].clone();
-    assert_eq!((old, new, reason, description), (State::Initial, State::Healthy, None, None));
+    let HealthChange { old, new, reason, .. } = told[0];
+    assert_eq!((old, new, reason), (State::Initial, State::Healthy, None));
     // Every listener hears all of them.
     for change in &told {
         assert_eq!(others.next().await.as_ref(), Some(change));
@@ -372,13 +375,50 @@ async fn changes_are_told_in_their_order() {
         assert_eq!(event.field("old"), Some(&*change.old.to_string()));
         assert_eq!(event.field("new"), Some(&*change.new.to_string()));
         assert_eq!(event.field("reason"), change.reason.map(|r| r.to_string()).as_deref());
-        assert_eq!(event.field("description"), change.description.as_deref());
+        assert_eq!(event.field("description"), Some(&*change.description));
     }
 
     // They end with the group.
     drop((web, balancer));
     settle().await;
     assert_eq!(changes.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_says_what_was_asked_and_what_came_back_when_a_target_recovers_too() {
+    let events = Events::capture();
+    let status = Arc::new(AtomicU16::new(503));
+    let target = {
+        let status = Arc::clone(&status);
+        answering("one", move |_| std::future::ready(with_status(status.load(Relaxed), "x")))
+    };
+    let check = HealthCheck::http("/health?x=1").interval(secs(10)).matcher("200,204");
+    let check = check.healthy_threshold(2).unhealthy_threshold(2);
+    let (web, _balancer) = checked(check, &[target]);
+    let mut changes = web.changes();
+    let mut next = async || changes.next().await.unwrap().to_string();
+    let asked = "GET /health?x=1 in this process answered";
+    let mismatch = "(Target.ResponseCodeMismatch)";
+    assert_eq!(
+        next().await,
+        format!("web one: initial -> unhealthy {mismatch}: {asked} 503, expected 200,204")
+    );
+    status.store(204, Relaxed);
+    assert_eq!(
+        next().await,
+        format!("web one: unhealthy -> healthy: {asked} 204, expected 200,204")
+    );
+    // A healthy target has none, as at ALB.
+    assert_eq!(verdict(&web, "one"), (State::Healthy, None, None));
+    status.store(404, Relaxed);
+    assert_eq!(
+        next().await,
+        format!("web one: healthy -> unhealthy {mismatch}: {asked} 404, expected 200,204")
+    );
+    let logged = events.take_of("health changed");
+    let logged: Vec<_> = logged.iter().map(|event| event.field("description").unwrap()).collect();
+    let expected = [503, 204, 404].map(|status| format!("{asked} {status}, expected 200,204"));
+    assert_eq!(logged, expected);
 }
 
 #[tokio::test(start_paused = true)]

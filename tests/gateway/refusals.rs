@@ -396,9 +396,195 @@ fn values_stand_in_one_place() {
             ],
         );
     }
+    for (field, config) in [
+        ("http-request-method", "HttpRequestMethodConfig"),
+        ("query-string", "QueryStringConfig"),
+        ("source-ip", "SourceIpConfig"),
+    ] {
+        check_condition(
+            &format!(r#"{{"Field": "{field}", "{config}": {{"Values": []}}}}"#),
+            &[&format!(".{config}.Values: []: expected at least one value")],
+        );
+        check_condition(
+            &format!(r#"{{"Field": "{field}", "{config}": {{}}}}"#),
+            &[&format!(".{config}.Values: missing, expected at least one value")],
+        );
+    }
     check_condition(
+        r#"{"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "x", "Values": []}}"#,
+        &[".HttpHeaderConfig.Values: []: expected at least one value"],
+    );
+}
+
+#[test]
+fn a_condition_has_three_values_at_most_and_five_of_addresses() {
+    let check = |field: &str, config: &str, value: &str, max: usize| {
+        let condition = |count| {
+            let values = vec![value; count].join(", ");
+            let name = match field {
+                "http-header" => r#""HttpHeaderName": "x", "#,
+                _ => "",
+            };
+            format!(r#"{{"Field": "{field}", "{config}": {{{name}"Values": [{values}]}}}}"#)
+        };
+        check_condition(&condition(max), &[]);
+        let values = format!("[0].{config}.Values: {} values in one condition", max + 1);
+        let mut expected = vec![format!("{values}, expected {max} at most")];
+        if max == 5 {
+            expected.push(": 6 values in one rule, expected 5 at most".to_owned());
+        }
+        let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+        check_conditions(&condition(max + 1), &expected);
+    };
+    check("host-header", "HostHeaderConfig", r#""a.b""#, 3);
+    check("path-pattern", "PathPatternConfig", r#""/a""#, 3);
+    check("http-header", "HttpHeaderConfig", r#""a""#, 3);
+    check("http-request-method", "HttpRequestMethodConfig", r#""GET""#, 3);
+    check("query-string", "QueryStringConfig", r#"{"Key": "a", "Value": "b"}"#, 3);
+    check("source-ip", "SourceIpConfig", r#""10.0.0.0/8""#, 5);
+}
+
+/// The reasons for which ALB answers `ValidationError` or `PriorityInUse` to a rule, in its words. What
+/// comes close to a limit is checked by the tests below.
+#[test]
+fn every_class_of_albs_validation_errors_is_refused() {
+    let check = |of_alb: &str, condition: &str, expected: &str| {
+        println!("{of_alb}");
+        check_condition(condition, &[expected]);
+    };
+    check(
+        "Condition field 'url' must be one of '[...]'",
+        r#"{"Field": "url", "Values": ["/"]}"#,
+        ".Field: \"url\": expected host-header, path-pattern, http-header, http-request-method, \
+         query-string or source-ip",
+    );
+    check(
+        "The 'host-header' field contains too many values; the limit is '1'",
+        r#"{"Field": "host-header", "Values": ["a.b", "b.c"]}"#,
+        ".Values: expected 1 value, got 2; more stand in HostHeaderConfig",
+    );
+    check(
+        "The 'path-pattern' field contains too many values; the limit is '1'",
+        r#"{"Field": "path-pattern", "Values": ["/a", "/b"]}"#,
+        ".Values: expected 1 value, got 2; more stand in PathPatternConfig",
+    );
+    let (long, shown) = ("a".repeat(129), format!("\"{}\"…", "a".repeat(80)));
+    check(
+        "The 'host-header' value is too long; the limit is '128'",
+        &format!(r#"{{"Field": "host-header", "Values": ["{long}"]}}"#),
+        &format!(".Values[0]: {shown}: expected 1 to 128 letters, digits and - _ . * ?"),
+    );
+    check(
+        "The 'path-pattern' value is too long; the limit is '128'",
+        &format!(r#"{{"Field": "path-pattern", "Values": ["{long}"]}}"#),
+        &format!(
+            ".Values[0]: {shown}: expected 1 to 128 letters, digits and _ - . $ / ~ \" ' @ : + & ; * ?"
+        ),
+    );
+    check(
+        "The 'http-header' value is too long; the limit is '128'",
+        &format!(
+            r#"{{"Field": "http-header",
+                "HttpHeaderConfig": {{"HttpHeaderName": "x", "Values": ["{long}"]}}}}"#
+        ),
+        &format!(
+            ".HttpHeaderConfig.Values[0]: {shown}: expected 1 to 128 visible ASCII characters and \
+             spaces"
+        ),
+    );
+    check(
+        "The 'query-string' value is too long; the limit is '128'",
+        &format!(
+            r#"{{"Field": "query-string", "QueryStringConfig": {{"Values": [{{"Value": "{long}"}}]}}}}"#
+        ),
+        &format!(
+            ".QueryStringConfig.Values[0].Value: {shown}: expected 1 to 128 letters, digits and \
+             _ - . $ / ~ \" ' @ : + & ( ) ! , ; = * ?, others encoded by %"
+        ),
+    );
+    let name = "a".repeat(41);
+    check(
+        "The 'HttpHeaderName' value is too long; the limit is '40'",
+        &format!(
+            r#"{{"Field": "http-header",
+                "HttpHeaderConfig": {{"HttpHeaderName": "{name}", "Values": ["a"]}}}}"#
+        ),
+        &format!(
+            ".HttpHeaderConfig.HttpHeaderName: \"{name}\": expected 1 to 40 letters, digits and \
+             ! # $ % & ' * + - . ^ _ ` | ~"
+        ),
+    );
+    let method = |method: &str| {
+        format!(
+            r#"{{"Field": "http-request-method",
+                "HttpRequestMethodConfig": {{"Values": ["{method}"]}}}}"#
+        )
+    };
+    let of_methods = |method: &str| {
+        format!(
+            ".HttpRequestMethodConfig.Values[0]: \"{method}\": expected 1 to 40 of A to Z, - and _"
+        )
+    };
+    let name = "A".repeat(41);
+    check(
+        "The 'http-request-method' value is too long; the limit is '40'",
+        &method(&name),
+        &of_methods(&name),
+    );
+    check(
+        "The 'http-request-method' value is invalid; the allowed characters are A-Z, hyphen and \
+         underscore",
+        &method("Get"),
+        &of_methods("Get"),
+    );
+    check(
+        "A condition value must be specified",
+        r#"{"Field": "path-pattern", "Values": []}"#,
+        ".Values: []: expected at least one value",
+    );
+    check(
+        "A 'source-ip' value must be specified",
         r#"{"Field": "source-ip", "SourceIpConfig": {"Values": []}}"#,
-        &[".SourceIpConfig.Values: []: expected at least one value"],
+        ".SourceIpConfig.Values: []: expected at least one value",
+    );
+    check(
+        "You cannot provide both Values and 'PathPatternConfig' for a condition of type \
+         'path-pattern'",
+        r#"{"Field": "path-pattern", "Values": ["/"], "PathPatternConfig": {"Values": ["/"]}}"#,
+        ": expected Values or PathPatternConfig with Field path-pattern, not both",
+    );
+    for (field, config) in [
+        ("http-header", "HttpHeaderConfig"),
+        ("http-request-method", "HttpRequestMethodConfig"),
+        ("query-string", "QueryStringConfig"),
+        ("source-ip", "SourceIpConfig"),
+    ] {
+        check(
+            &format!("A '{config}' must be specified with '{field}'"),
+            &format!(r#"{{"Field": "{field}"}}"#),
+            &format!(".{config}: missing, expected with Field {field}"),
+        );
+    }
+    check(
+        "A 'Value' must be specified in 'QueryStringKeyValuePair'",
+        r#"{"Field": "query-string", "QueryStringConfig": {"Values": [{"Key": "a"}]}}"#,
+        ".QueryStringConfig.Values[0].Value: missing, expected a value",
+    );
+
+    let condition = r#"{"Field": "path-pattern", "Values": ["/"]}"#;
+    println!("Either conditions or actions must be specified");
+    check_rules(
+        r#"{"Priority": 1}"#,
+        &[
+            "Rules[0].Conditions: missing, expected at least one condition",
+            "Rules[0].Actions: missing, expected one forward, redirect or fixed-response",
+        ],
+    );
+    println!("PriorityInUse: The specified priority is in use.");
+    let rule = format!(r#"{{"Priority": 1, "Conditions": [{condition}], "Actions": [{OK}]}}"#);
+    check_rules(
+        &format!("{rule}, {rule}"),
+        &["Rules[1]: priority 1 is in use, expected no two rules of a listener with one"],
     );
 }
 
@@ -555,11 +741,7 @@ fn what_all_conditions_hold_together_is_bounded() {
             r#"{{"Field": "http-header", "HttpHeaderConfig": {{"HttpHeaderName": "x", "Values": [{values}]}}}}"#
         )
     };
-    check_conditions(&paths(r#""/1", "/2", "/3", "/4", "/5""#), &[]);
-    check_conditions(
-        &paths(r#""/1", "/2", "/3", "/4", "/5", "/6""#),
-        &[": 6 values in one rule, expected 5 at most"],
-    );
+    check_conditions(&format!("{}, {}", paths(r#""/1", "/2", "/3""#), header(r#""a", "b""#)), &[]);
     check_conditions(
         &format!("{}, {}", paths(r#""/1", "/2", "/3""#), header(r#""a", "b", "c""#)),
         &[": 6 values in one rule, expected 5 at most"],

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -126,6 +127,7 @@ impl Download {
 
 /// Clients that ask and ask, each on one connection, which must never be closed.
 struct Load {
+    started: Instant,
     answered: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     clients: JoinSet<()>,
@@ -133,6 +135,7 @@ struct Load {
 
 impl Load {
     fn start(address: SocketAddr, connections: usize) -> Self {
+        let started = Instant::now();
         let answered = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
@@ -160,7 +163,7 @@ impl Load {
                 }
             });
         }
-        Self { answered, stop, clients }
+        Self { started, answered, stop, clients }
     }
 
     /// Waits until so many more requests were answered.
@@ -169,12 +172,15 @@ impl Load {
         until("more answers", || self.answered.load(Ordering::SeqCst) >= enough).await;
     }
 
-    /// Ends the clients, none of which has failed.
-    async fn end(mut self) {
+    /// Ends the clients, none of which has failed. Returns how many requests were answered a second,
+    /// from before the first connection to after the last answer.
+    async fn end(mut self) -> f64 {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = soon("the last answers", self.clients.join_next()).await {
             ended.unwrap();
         }
+        let answered = u32::try_from(self.answered.load(Ordering::SeqCst)).unwrap();
+        f64::from(answered) / self.started.elapsed().as_secs_f64()
     }
 }
 
@@ -200,18 +206,20 @@ async fn reloads_under_load_fail_no_request_and_close_no_connection() {
     let mut download = Download::start(&slow, port.address).await;
     download.part().await;
     let load = Load::start(port.address, 64);
-    load.more(128).await;
+    load.more(256).await;
     for number in 0..10 {
         reload(&mut gateway, &of(0, [100, 0, 50][number % 3], number % 2 == 1));
         download.part().await;
-        load.more(128).await;
+        load.more(256).await;
     }
     for pair in 1..=20 {
         reload(&mut gateway, &of(pair, 50, false));
         download.part().await;
-        load.more(128).await;
+        load.more(256).await;
     }
-    load.end().await;
+    // Else little would be shown: what goes wrong in a reload goes wrong for those under way.
+    let rate = load.end().await;
+    assert!(rate >= 500.0, "only {rate:.0} requests a second");
     let mut socket = download.end().await;
     assert!(ask(&mut socket, "/").await.1.ends_with(':'));
     drop(socket);
@@ -322,7 +330,7 @@ async fn listeners_come_and_go_and_one_that_goes_ends_what_it_has() {
     assert_eq!(ask(&mut other, "/").await.1, "web:");
     download.part().await;
     // Its port is free while it ends.
-    until("the port is free", || TcpListener::bind(goes.address).is_ok()).await;
+    drop(TcpListener::bind(goes.address).unwrap());
     download.part().await;
     let mut last = download.end().await;
     soon("the end of the last connection", last.closed()).await;
@@ -331,6 +339,32 @@ async fn listeners_come_and_go_and_one_that_goes_ends_what_it_has() {
     assert_eq!(text(goes.address, "/").await, "web:");
     assert_eq!(ask(&mut other, "/").await.1, "web:");
     drop((idle, last, other));
+    assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_goes_and_comes_back_at_once_can_be_had() {
+    let (stays, goes) = (Port::reserve(), Port::reserve());
+    let of = |text, ports: &[&Port]| {
+        let listener = |port: &&Port| listener(port.address.port(), &fixed(text), &[]);
+        let listeners: Vec<_> = ports.iter().map(listener).collect();
+        document(&[], &listeners)
+    };
+    let dropped = start(&of("dropped", &[&stays, &goes]));
+    assert_eq!(text(goes.address, "/").await, "dropped");
+    drop(dropped);
+    let mut gateway = start(&of("0", &[&stays, &goes]));
+    for round in ["1", "2", "3"] {
+        let mut before = Socket::connect(goes.address).await;
+        ask(&mut before, "/").await;
+        // Nothing is awaited in between, so that no task may have been told of the end.
+        reload(&mut gateway, &of(round, &[&stays]));
+        drop(TcpListener::bind(goes.address).unwrap());
+        reload(&mut gateway, &of(round, &[&goes, &stays]));
+        assert_eq!(text(goes.address, "/").await, round);
+        assert_eq!(text(stays.address, "/").await, round);
+        soon("the end of the connection to the old one", before.closed()).await;
+    }
     assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
 }
 
