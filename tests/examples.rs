@@ -73,6 +73,15 @@ impl Serving {
 }
 
 #[test]
+fn observe_counts_exchanges_by_group_and_end() {
+    let expected = "shop: 1 x ClientLeft 200 OK\n\
+                    shop: 2 x Done 200 OK\n\
+                    shop: 1 x Done 404 Not Found\n\
+                    shop: 1 x Done 500 Internal Server Error\n";
+    assert_eq!(run("observe"), expected);
+}
+
+#[test]
 fn two_backends_alternate_and_one_may_stop() {
     let mut demo = serve("two_backends");
     let mut hint = String::new();

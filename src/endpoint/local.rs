@@ -18,7 +18,7 @@ use http::{Request, Response};
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::{
-    body::Body,
+    body::{Body, BodyError},
     error::{Error, Kind},
     lease::Load,
 };
@@ -86,9 +86,28 @@ impl InProcess {
     }
 }
 
-/// A balancer or an error of ours inside keeps its kind; all else is the service's own failure.
+/// A balancer or an error of ours inside keeps its kind, and so does what the client's body failed with
+/// if the service passes that on; all else is the service's own failure.
 fn of_service(error: BoxError) -> Error {
-    Error::from(error)
+    match of_client(&*error) {
+        Some(error) => error,
+        None => Error::from(error),
+    }
+}
+
+/// Finds among the causes of an error that it was the client who failed.
+pub(super) fn of_client(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref() {
+            Some(BodyError::ClientIdle(_)) => {
+                return Some(Error::new(Kind::ClientIdle, error.to_string()));
+            }
+            Some(BodyError::ClientBroken) => return Some(Kind::ClientBody.into()),
+            _ => cause = error.source(),
+        }
+    }
+    None
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Error {

@@ -288,15 +288,8 @@ fn copy_head(request: &Request<Body>) -> Request<Body> {
 
 /// Says what broke an exchange of which something may have been sent.
 fn broken(error: hyper::Error, received: bool, fate: Option<BodyError>) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(error) = cause {
-        match error.downcast_ref() {
-            Some(BodyError::ClientIdle(_)) => {
-                return Error::new(Kind::ClientIdle, error.to_string());
-            }
-            Some(BodyError::ClientBroken) => return Kind::ClientBody.into(),
-            _ => cause = error.source(),
-        }
+    if let Some(error) = local::of_client(&error) {
+        return error;
     }
     match fate {
         Some(BodyError::Cut) => Kind::Cut.into(),

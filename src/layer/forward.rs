@@ -107,10 +107,7 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
-    if let Some(observer) = observer {
-        let exchange = (rule, group.clone(), member.id().clone());
-        lease.account_mut().watch(observer, exchange, attempt);
-    }
+    lease.account_mut().identify(observer, rule, &group, member.id(), attempt);
     let answer = match Handle::try_current() {
         Ok(_) => {
             let answer = pin!(endpoint.send_for(request, lease.account_mut()));
@@ -305,8 +302,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_stalls_is_told_from_a_target_that_does() {
-        // The service has the error, and may make of it what it wants.
-        assert_eq!(after(&[9, 11], read).await, (Some(Kind::Other), 19));
+        assert_eq!(after(&[9, 11], read).await, (Some(Kind::ClientIdle), 19));
         // The client had its time, and then the target.
         assert_eq!(after(&[30], stop_reading).await, (Some(Kind::AnswerTimeout), 20));
         assert_eq!(after(&[0, 30], stop_reading).await, (Some(Kind::AnswerTimeout), 10));

@@ -33,9 +33,9 @@ pub(crate) struct Account {
     witness: Option<Box<Witness>>,
 }
 
-/// Who is told of an exchange, and which it is.
+/// Which exchange it is, and who is told of it besides the log.
 struct Witness {
-    observer: Observer,
+    observer: Option<Observer>,
     rule: RuleId,
     group: GroupName,
     target: TargetId,
@@ -66,13 +66,19 @@ impl Account {
         self.upload = upload;
     }
 
-    /// Says who is told when the exchange has ended, and which it is.
-    pub(crate) fn watch(
+    /// Says which exchange it is, if anybody wants to know how it ended.
+    pub(crate) fn identify(
         &mut self,
-        observer: Observer,
-        (rule, group, target): (RuleId, GroupName, TargetId),
+        observer: Option<Observer>,
+        rule: RuleId,
+        group: &GroupName,
+        target: &TargetId,
         attempt: u32,
     ) {
+        if observer.is_none() && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let (group, target) = (group.clone(), target.clone());
         self.witness = Some(Box::new(Witness { observer, rule, group, target, attempt }));
     }
 
@@ -120,10 +126,32 @@ impl Account {
             sent: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
             received: self.received,
         };
-        if catch_unwind(AssertUnwindSafe(|| observer(&outcome))).is_err() {
+        log(&outcome);
+        let told = observer.map(|observer| catch_unwind(AssertUnwindSafe(|| observer(&outcome))));
+        if let Some(Err(_)) = told {
             tracing::error!(group = %outcome.group, target = %outcome.target, "the observer panicked");
         }
     }
+}
+
+fn log(outcome: &Outcome) {
+    let Outcome { end, stage, attempt, reused, sent, received, total, .. } = outcome;
+    tracing::debug!(
+        rule = %outcome.rule,
+        group = %outcome.group,
+        target = %outcome.target,
+        attempt,
+        ?end,
+        ?stage,
+        status = outcome.status.map(|status| status.as_u16()),
+        reused,
+        connect = outcome.connect.map(tracing::field::debug),
+        head = outcome.head.map(tracing::field::debug),
+        ?total,
+        sent,
+        received,
+        "exchange ended"
+    );
 }
 
 impl std::fmt::Debug for Witness {

@@ -15,6 +15,7 @@ mod composition;
 mod draining;
 mod errors;
 mod groups;
+mod outcomes;
 mod panics;
 mod sockets;
 mod swaps;

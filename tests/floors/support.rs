@@ -310,7 +310,7 @@ impl Events {
 
     /// Takes what was told of the balancer since the last time, without what is told to debug.
     pub(crate) fn take(&self) -> Vec<Event> {
-        EVENTS.take()
+        EVENTS.take().into_iter().filter(|event| event.level <= Level::INFO).collect()
     }
 
     /// Takes the events with this message.
@@ -326,7 +326,7 @@ struct Capture;
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Capture {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        if *metadata.level() > Level::INFO || !metadata.target().starts_with("pointsman") {
+        if *metadata.level() > Level::DEBUG || !metadata.target().starts_with("pointsman") {
             return;
         }
         let mut fields = Fields::default();

@@ -19,5 +19,6 @@ mod deadlines;
 mod draining;
 mod killed;
 mod leaving;
+mod outcomes;
 mod reuse;
 mod runtimes;
