@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "gateway/child.rs"]
+mod child;
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "gateway/reload.rs"]
