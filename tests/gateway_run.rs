@@ -8,6 +8,8 @@ mod child;
 mod process;
 #[path = "gateway/reload.rs"]
 mod reload;
+#[path = "gateway/vectors.rs"]
+mod vectors;
 
 use std::net::SocketAddr;
 
@@ -21,6 +23,22 @@ fn group(name: &str, targets: &[SocketAddr]) -> Value {
         "TargetGroupName": name, "Protocol": "HTTP", "Port": 80,
         "Targets": targets.iter().map(target).collect::<Vec<_>>()
     })
+}
+
+/// A group whose clients have sessions.
+fn sticky(name: &str, targets: &[SocketAddr]) -> Value {
+    let mut group = group(name, targets);
+    group["TargetGroupAttributes"] = json!([{"Key": "stickiness.enabled", "Value": "true"}]);
+    group
+}
+
+/// A group whose targets are asked for their health at /health, as often as a document can say.
+fn checked(name: &str, targets: &[SocketAddr]) -> Value {
+    let mut group = group(name, targets);
+    group["HealthCheckPath"] = json!("/health");
+    group["HealthCheckIntervalSeconds"] = json!(5);
+    group["HealthCheckTimeoutSeconds"] = json!(4);
+    group
 }
 
 fn forward(group: &str) -> Value {
@@ -39,11 +57,12 @@ fn fixed(text: &str) -> Value {
 
 /// A rule for a path.
 fn rule(priority: usize, path: &str, action: &Value) -> Value {
-    json!({
-        "Priority": priority,
-        "Conditions": [{"Field": "path-pattern", "Values": [path]}],
-        "Actions": [action]
-    })
+    when(priority, &json!({"Field": "path-pattern", "Values": [path]}), action)
+}
+
+/// A rule for what fulfils a condition.
+fn when(priority: usize, condition: &Value, action: &Value) -> Value {
+    json!({"Priority": priority, "Conditions": [condition], "Actions": [action]})
 }
 
 fn listener(port: u16, default: &Value, rules: &[Value]) -> Value {

@@ -2,9 +2,11 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::PathBuf,
-    process::{ExitStatus, Stdio},
+    process::{ExitStatus, Output, Stdio},
     sync::Once,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -39,6 +41,26 @@ pub(super) fn command(arguments: &[&str]) -> Command {
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway"));
     command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// Runs it to its end.
+pub(super) async fn run(arguments: &[&str]) -> Output {
+    soon("the end of the example", command(arguments).output()).await.unwrap()
+}
+
+/// Runs what must fail; what it says on standard error. It must not take a second, of which it gets
+/// a few chances on a machine that has other things to do.
+pub(super) async fn refused(arguments: &[&str]) -> String {
+    for _ in 0..5 {
+        let started = Instant::now();
+        let output = run(arguments).await;
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        if started.elapsed() < Duration::from_secs(1) {
+            return String::from_utf8(output.stderr).unwrap();
+        }
+    }
+    panic!("takes more than a second to fail: {arguments:?}");
 }
 
 /// The example while it serves.
@@ -80,8 +102,31 @@ impl Gateway {
         line.expect("the example ended")
     }
 
+    /// Reads until each of these targets turned into this state, and none into another; all lines.
+    pub(super) async fn turned(&mut self, targets: &[SocketAddr], state: &str) -> String {
+        let (mut left, mut said) = (targets.to_vec(), String::new());
+        while !left.is_empty() {
+            let line = self.complaint().await;
+            if line.contains("health changed") {
+                let of = |target: &SocketAddr| line.contains(&format!(" target={target} "));
+                let turned = line.contains(&format!(" new={state}"));
+                let turned = left.iter().position(of).filter(|_| turned);
+                left.remove(turned.unwrap_or_else(|| panic!("{left:?} into {state}: {line}")));
+            }
+            said += &(line + "\n");
+        }
+        said
+    }
+
     pub(super) fn write(&self, document: &Value) {
         fs::write(&self.file, document.to_string()).unwrap();
+    }
+
+    /// Gives it another document, which it takes.
+    pub(super) async fn reload(&mut self, document: &Value) {
+        self.write(document);
+        self.signal("HUP").await;
+        assert_eq!(self.line().await, format!("reloaded {}", self.file.display()));
     }
 
     pub(super) async fn signal(&self, name: &str) {

@@ -4,12 +4,11 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::Output,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{Response, header::SET_COOKIE};
@@ -19,8 +18,8 @@ use tokio::{io::AsyncReadExt, net::TcpStream, sync::Semaphore};
 
 use super::{
     ask,
-    child::{Gateway, command},
-    document, fixed, forward, group, listener, rule,
+    child::{Gateway, refused, run},
+    document, fixed, forward, group, listener, rule, sticky,
     support::{
         Server, client, fetch,
         programs::{Directory, Port},
@@ -29,26 +28,6 @@ use super::{
     },
     text,
 };
-
-/// Runs it to its end.
-async fn run(arguments: &[&str]) -> Output {
-    soon("the end of the example", command(arguments).output()).await.unwrap()
-}
-
-/// Runs what must fail; what it says on standard error. It must not take a second, of which it gets
-/// a few chances on a machine that has other things to do.
-async fn refused(arguments: &[&str]) -> String {
-    for _ in 0..5 {
-        let started = Instant::now();
-        let output = run(arguments).await;
-        assert!(!output.status.success(), "{arguments:?}");
-        assert!(output.stdout.is_empty(), "{arguments:?}");
-        if started.elapsed() < Duration::from_secs(1) {
-            return String::from_utf8(output.stderr).unwrap();
-        }
-    }
-    panic!("takes more than a second to fail: {arguments:?}");
-}
 
 /// Compares with a file, or writes it anew if asked to.
 fn check_golden(name: &str, found: &str) {
@@ -143,10 +122,12 @@ async fn it_answers_by_rule_as_alb_does_and_ends_with_0() {
     let (web, api, port) =
         (Server::named("web").await, Server::named("api").await, Port::reserve());
     let other = Server::named("web 2").await;
-    let mut sticky = group("sticky", &[web.address, other.address]);
-    sticky["TargetGroupAttributes"] = json!([{"Key": "stickiness.enabled", "Value": "true"}]);
-    let groups =
-        [group("web", &[web.address]), group("api", &[api.address]), group("none", &[]), sticky];
+    let groups = [
+        group("web", &[web.address]),
+        group("api", &[api.address]),
+        group("none", &[]),
+        sticky("sticky", &[web.address, other.address]),
+    ];
     let rules = [
         rule(1, "/api/*", &forward("api")),
         rule(2, "/sticky", &forward("sticky")),
@@ -236,9 +217,7 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
     assert_eq!(ask(&mut socket, "/").await.1, "old");
 
     let more = listener(second.address.port(), &fixed("second"), &[]);
-    gateway.write(&document(&[], &[of("new"), more]));
-    gateway.signal("HUP").await;
-    assert_eq!(gateway.line().await, format!("reloaded {}", gateway.file.display()));
+    gateway.reload(&document(&[], &[of("new"), more])).await;
     assert_eq!(gateway.line().await, format!("listening on http://{}", second.address));
     assert_eq!(ask(&mut socket, "/").await.1, "new");
     assert_eq!(text(second.address, "/").await, "second");

@@ -23,7 +23,7 @@ use tokio::{net::TcpStream, sync::mpsc, task::JoinSet};
 use tower::BoxError;
 
 use super::{
-    ask, document, fixed, forward, group, listener, rule,
+    ask, document, fixed, forward, group, listener, rule, sticky,
     support::{
         MANY_SOCKETS, Server,
         programs::Port,
@@ -334,20 +334,16 @@ async fn listeners_come_and_go_and_one_that_goes_ends_what_it_has() {
     assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
 }
 
-/// A group whose clients have sessions.
-fn sticky(targets: &[SocketAddr]) -> Value {
-    let mut group = group("web", targets);
-    group["TargetGroupAttributes"] = json!([{"Key": "stickiness.enabled", "Value": "true"}]);
-    group
-}
-
 #[tokio::test]
 async fn what_stays_keeps_its_health_counts_and_sessions() {
     let (one, two) = (Server::named("one").await, Server::named("two").await);
     let three = Server::named("three").await;
     let port = Port::reserve();
     let of = |targets: &[SocketAddr], rules: &[Value]| {
-        document(&[sticky(targets)], &[listener(port.address.port(), &forward("web"), rules)])
+        document(
+            &[sticky("web", targets)],
+            &[listener(port.address.port(), &forward("web"), rules)],
+        )
     };
     let mut gateway = start(&of(&[one.address, two.address], &[]));
     let web = gateway.assembly().group("web").unwrap().clone();
