@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "gateway/backends.rs"]
+mod backends;
 #[path = "gateway/child.rs"]
 mod child;
 #[path = "gateway/process.rs"]
@@ -13,8 +15,9 @@ mod vectors;
 
 use std::net::SocketAddr;
 
+use child::Gateway;
 use serde_json::{Value, json};
-use support::socket::Socket;
+use support::{programs::Port, socket::Socket};
 
 /// A group of these targets.
 fn group(name: &str, targets: &[SocketAddr]) -> Value {
@@ -71,6 +74,13 @@ fn listener(port: u16, default: &Value, rules: &[Value]) -> Value {
 
 fn document(groups: &[Value], listeners: &[Value]) -> Value {
     json!({"TargetGroups": groups, "Listeners": listeners})
+}
+
+/// Runs the example with a listener that has only a default action.
+async fn start(groups: &[Value], default: &Value) -> (Gateway, Port) {
+    let port = Port::reserve();
+    let lb = document(groups, &[listener(port.address.port(), default, &[])]);
+    (Gateway::start(&lb, &[&port]).await, port)
 }
 
 /// Asks on a connection that stays; the head and the body.

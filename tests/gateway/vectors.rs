@@ -17,7 +17,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::{
     ask, checked,
     child::{Gateway, refused},
-    document, fixed, forward, group, listener, sticky,
+    document, fixed, forward, group, listener, start, sticky,
     support::{
         Server,
         programs::{Directory, Port},
@@ -26,13 +26,6 @@ use super::{
     },
     when,
 };
-
-/// A listener that has only a default action.
-async fn start(groups: &[Value], default: &Value) -> (Gateway, Port) {
-    let port = Port::reserve();
-    let lb = document(groups, &[listener(port.address.port(), default, &[])]);
-    (Gateway::start(&lb, &[&port]).await, port)
-}
 
 /// A listener with one rule; it answers with whether a request matches.
 async fn start_rule(condition: &Value) -> (Gateway, Port) {
