@@ -6,6 +6,8 @@ mod support;
 mod backends;
 #[path = "gateway/child.rs"]
 mod child;
+#[path = "gateway/descriptors.rs"]
+mod descriptors;
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "gateway/reload.rs"]

@@ -35,9 +35,8 @@ fn binary() -> PathBuf {
     path
 }
 
-/// The example in the directory of the documents.
-pub(super) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+/// The example, or a program that becomes it, in the directory of the documents.
+fn command(mut command: Command, arguments: &[&str]) -> Command {
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway"));
     command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null()).kill_on_drop(true);
     command
@@ -45,7 +44,9 @@ pub(super) fn command(arguments: &[&str]) -> Command {
 
 /// Runs it to its end.
 pub(super) async fn run(arguments: &[&str]) -> Output {
-    soon("the end of the example", command(arguments).output()).await.unwrap()
+    soon("the end of the example", command(Command::new(binary()), arguments).output())
+        .await
+        .unwrap()
 }
 
 /// Runs what must fail; what it says on standard error. It must not take a second, of which it gets
@@ -75,9 +76,21 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Starts it and waits until it listens on all these ports.
     pub(super) async fn start(document: &Value, ports: &[&Port]) -> Self {
+        Self::start_by(Command::new(binary()), document, ports).await
+    }
+
+    /// The same, with so many descriptors at most.
+    pub(super) async fn start_within(limit: u32, document: &Value, ports: &[&Port]) -> Self {
+        let mut shell = Command::new("sh");
+        let limited = format!("ulimit -n {limit} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited]).arg(binary());
+        Self::start_by(shell, document, ports).await
+    }
+
+    async fn start_by(program: Command, document: &Value, ports: &[&Port]) -> Self {
         let directory = Directory::new();
         let file = directory.write("lb.json", document.to_string());
-        let mut command = command(&[file.to_str().unwrap()]);
+        let mut command = command(program, &[file.to_str().unwrap()]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let printed = BufReader::new(child.stdout.take().unwrap()).lines();
         let said = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -100,6 +113,16 @@ impl Gateway {
     pub(super) async fn complaint(&mut self) -> String {
         let line = soon("a line on standard error", self.said.next_line()).await.unwrap();
         line.expect("the example ended")
+    }
+
+    /// The next line on standard error that has this in it.
+    pub(super) async fn complaint_about(&mut self, part: &str) -> String {
+        loop {
+            let line = self.complaint().await;
+            if line.contains(part) {
+                return line;
+            }
+        }
     }
 
     /// Reads until each of these targets turned into this state, and none into another; all lines.
