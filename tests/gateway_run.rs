@@ -2,15 +2,24 @@
 
 mod support;
 
+#[path = "gateway/backends.rs"]
+mod backends;
+#[path = "gateway/child.rs"]
+mod child;
+#[path = "gateway/descriptors.rs"]
+mod descriptors;
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "gateway/reload.rs"]
 mod reload;
+#[path = "gateway/vectors.rs"]
+mod vectors;
 
 use std::net::SocketAddr;
 
+use child::Gateway;
 use serde_json::{Value, json};
-use support::socket::Socket;
+use support::{programs::Port, socket::Socket};
 
 /// A group of these targets.
 fn group(name: &str, targets: &[SocketAddr]) -> Value {
@@ -19,6 +28,22 @@ fn group(name: &str, targets: &[SocketAddr]) -> Value {
         "TargetGroupName": name, "Protocol": "HTTP", "Port": 80,
         "Targets": targets.iter().map(target).collect::<Vec<_>>()
     })
+}
+
+/// A group whose clients have sessions.
+fn sticky(name: &str, targets: &[SocketAddr]) -> Value {
+    let mut group = group(name, targets);
+    group["TargetGroupAttributes"] = json!([{"Key": "stickiness.enabled", "Value": "true"}]);
+    group
+}
+
+/// A group whose targets are asked for their health at /health, as often as a document can say.
+fn checked(name: &str, targets: &[SocketAddr]) -> Value {
+    let mut group = group(name, targets);
+    group["HealthCheckPath"] = json!("/health");
+    group["HealthCheckIntervalSeconds"] = json!(5);
+    group["HealthCheckTimeoutSeconds"] = json!(4);
+    group
 }
 
 fn forward(group: &str) -> Value {
@@ -37,11 +62,12 @@ fn fixed(text: &str) -> Value {
 
 /// A rule for a path.
 fn rule(priority: usize, path: &str, action: &Value) -> Value {
-    json!({
-        "Priority": priority,
-        "Conditions": [{"Field": "path-pattern", "Values": [path]}],
-        "Actions": [action]
-    })
+    when(priority, &json!({"Field": "path-pattern", "Values": [path]}), action)
+}
+
+/// A rule for what fulfils a condition.
+fn when(priority: usize, condition: &Value, action: &Value) -> Value {
+    json!({"Priority": priority, "Conditions": [condition], "Actions": [action]})
 }
 
 fn listener(port: u16, default: &Value, rules: &[Value]) -> Value {
@@ -50,6 +76,13 @@ fn listener(port: u16, default: &Value, rules: &[Value]) -> Value {
 
 fn document(groups: &[Value], listeners: &[Value]) -> Value {
     json!({"TargetGroups": groups, "Listeners": listeners})
+}
+
+/// Runs the example with a listener that has only a default action.
+async fn start(groups: &[Value], default: &Value) -> (Gateway, Port) {
+    let port = Port::reserve();
+    let lb = document(groups, &[listener(port.address.port(), default, &[])]);
+    (Gateway::start(&lb, &[&port]).await, port)
 }
 
 /// Asks on a connection that stays; the head and the body.

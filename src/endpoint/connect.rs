@@ -74,11 +74,43 @@ async fn any(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, O
     Err(error)
 }
 
-/// Says what happened without the operating system's number.
+/// Says what happened without the operating system's number: in the words of its kind, which are the
+/// same everywhere, or else in the system's own.
 fn plain(error: &io::Error) -> String {
+    // Some of the system's errors are of no kind either, such as a lack of descriptors. They share
+    // one that cannot be named, but a number that no system uses has it, too.
+    let kindless = io::Error::from_raw_os_error(i32::MAX).kind();
     match error.raw_os_error() {
-        Some(_) => error.kind().to_string(),
         // The resolver's own words; its errors are of no kind.
         None => error.to_string(),
+        Some(number) if error.kind() == kindless => {
+            let text = error.to_string();
+            let words = text.strip_suffix(&format!(" (os error {number})")).unwrap_or(&text);
+            let mut characters = words.chars();
+            let first = characters.next().map(|first| first.to_ascii_lowercase());
+            first.into_iter().chain(characters).collect()
+        }
+        Some(_) => error.kind().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn every_failure_is_told_in_words() {
+        let check = |number, expected: &str| {
+            assert_eq!(plain(&io::Error::from_raw_os_error(number)), expected);
+        };
+        check(111, "connection refused");
+        check(113, "host unreachable");
+        check(99, "address not available");
+        // These have no kind.
+        check(24, "too many open files");
+        check(23, "too many open files in system");
+        check(105, "no buffer space available");
+        assert_eq!(plain(&io::Error::other("Temporary failure")), "Temporary failure");
     }
 }

@@ -3,27 +3,23 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    process::{ExitStatus, Output, Stdio},
+    path::Path,
     sync::{
-        Arc, Once,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{Response, header::SET_COOKIE};
 use pointsman::Body;
-use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
-    net::TcpStream,
-    process::{Child, ChildStderr, ChildStdout, Command},
-    sync::Semaphore,
-};
+use serde_json::json;
+use tokio::{io::AsyncReadExt, net::TcpStream, sync::Semaphore};
 
 use super::{
-    ask, document, fixed, forward, group, listener, rule,
+    ask,
+    child::{Gateway, refused, run},
+    document, fixed, forward, group, listener, rule, sticky,
     support::{
         Server, client, fetch,
         programs::{Directory, Port},
@@ -32,103 +28,6 @@ use super::{
     },
     text,
 };
-
-/// `cargo test` builds the examples beside the tests; `cargo test --test gateway_run` does not.
-fn binary() -> PathBuf {
-    let path = std::env::current_exe().unwrap();
-    let path = path.ancestors().nth(2).unwrap().join("examples/gateway");
-    static BUILT: Once = Once::new();
-    BUILT.call_once(|| {
-        if !path.exists() {
-            let mut cargo = std::process::Command::new(env!("CARGO"));
-            cargo.args(["build", "--features", "gateway", "--example", "gateway"]);
-            assert!(cargo.status().unwrap().success());
-        }
-    });
-    path
-}
-
-/// The example in the directory of the documents.
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
-    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway"));
-    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-/// Runs it to its end.
-async fn run(arguments: &[&str]) -> Output {
-    soon("the end of the example", command(arguments).output()).await.unwrap()
-}
-
-/// Runs what must fail; what it says on standard error. It must not take a second, of which it gets
-/// a few chances on a machine that has other things to do.
-async fn refused(arguments: &[&str]) -> String {
-    for _ in 0..5 {
-        let started = Instant::now();
-        let output = run(arguments).await;
-        assert!(!output.status.success(), "{arguments:?}");
-        assert!(output.stdout.is_empty(), "{arguments:?}");
-        if started.elapsed() < Duration::from_secs(1) {
-            return String::from_utf8(output.stderr).unwrap();
-        }
-    }
-    panic!("takes more than a second to fail: {arguments:?}");
-}
-
-/// The example while it serves.
-struct Gateway {
-    child: Child,
-    printed: Lines<BufReader<ChildStdout>>,
-    said: Lines<BufReader<ChildStderr>>,
-    file: PathBuf,
-    _directory: Directory,
-}
-
-impl Gateway {
-    /// Starts it and waits until it listens on all these ports.
-    async fn start(document: &Value, ports: &[&Port]) -> Self {
-        let directory = Directory::new();
-        let file = directory.write("lb.json", document.to_string());
-        let mut command = command(&[file.to_str().unwrap()]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let printed = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut gateway = Self { child, printed, said, file, _directory: directory };
-        let mut addresses: Vec<_> = ports.iter().map(|port| port.address).collect();
-        addresses.sort();
-        for address in addresses {
-            assert_eq!(gateway.line().await, format!("listening on http://{address}"));
-        }
-        gateway
-    }
-
-    /// The next line that it prints.
-    async fn line(&mut self) -> String {
-        let line = soon("a line of the example", self.printed.next_line()).await.unwrap();
-        line.expect("the example ended")
-    }
-
-    /// The next line on standard error.
-    async fn complaint(&mut self) -> String {
-        let line = soon("a line on standard error", self.said.next_line()).await.unwrap();
-        line.expect("the example ended")
-    }
-
-    fn write(&self, document: &Value) {
-        fs::write(&self.file, document.to_string()).unwrap();
-    }
-
-    async fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id().expect("the example ended"));
-        let sent = Command::new("sh").args(["-c", &kill]).status().await.unwrap();
-        assert!(sent.success());
-    }
-
-    async fn ended(&mut self) -> ExitStatus {
-        soon("the end of the example", self.child.wait()).await.unwrap()
-    }
-}
 
 /// Compares with a file, or writes it anew if asked to.
 fn check_golden(name: &str, found: &str) {
@@ -226,10 +125,12 @@ async fn it_answers_by_rule_as_alb_does_and_ends_with_0() {
     let (web, api, port) =
         (Server::named("web").await, Server::named("api").await, Port::reserve());
     let other = Server::named("web 2").await;
-    let mut sticky = group("sticky", &[web.address, other.address]);
-    sticky["TargetGroupAttributes"] = json!([{"Key": "stickiness.enabled", "Value": "true"}]);
-    let groups =
-        [group("web", &[web.address]), group("api", &[api.address]), group("none", &[]), sticky];
+    let groups = [
+        group("web", &[web.address]),
+        group("api", &[api.address]),
+        group("none", &[]),
+        sticky("sticky", &[web.address, other.address]),
+    ];
     let rules = [
         rule(1, "/api/*", &forward("api")),
         rule(2, "/sticky", &forward("sticky")),
@@ -319,9 +220,7 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
     assert_eq!(ask(&mut socket, "/").await.1, "old");
 
     let more = listener(second.address.port(), &fixed("second"), &[]);
-    gateway.write(&document(&[], &[of("new"), more]));
-    gateway.signal("HUP").await;
-    assert_eq!(gateway.line().await, format!("reloaded {}", gateway.file.display()));
+    gateway.reload(&document(&[], &[of("new"), more])).await;
     assert_eq!(gateway.line().await, format!("listening on http://{}", second.address));
     assert_eq!(ask(&mut socket, "/").await.1, "new");
     assert_eq!(text(second.address, "/").await, "second");

@@ -24,7 +24,7 @@ use tokio::{net::TcpStream, sync::mpsc, task::JoinSet};
 use tower::BoxError;
 
 use super::{
-    ask, document, fixed, forward, group, listener, rule,
+    ask, document, fixed, forward, group, listener, rule, sticky,
     support::{
         MANY_SOCKETS, Server,
         programs::Port,
@@ -368,20 +368,16 @@ async fn a_port_that_goes_and_comes_back_at_once_can_be_had() {
     assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
 }
 
-/// A group whose clients have sessions.
-fn sticky(targets: &[SocketAddr]) -> Value {
-    let mut group = group("web", targets);
-    group["TargetGroupAttributes"] = json!([{"Key": "stickiness.enabled", "Value": "true"}]);
-    group
-}
-
 #[tokio::test]
 async fn what_stays_keeps_its_health_counts_and_sessions() {
     let (one, two) = (Server::named("one").await, Server::named("two").await);
     let three = Server::named("three").await;
     let port = Port::reserve();
     let of = |targets: &[SocketAddr], rules: &[Value]| {
-        document(&[sticky(targets)], &[listener(port.address.port(), &forward("web"), rules)])
+        document(
+            &[sticky("web", targets)],
+            &[listener(port.address.port(), &forward("web"), rules)],
+        )
     };
     let mut gateway = start(&of(&[one.address, two.address], &[]));
     let web = gateway.assembly().group("web").unwrap().clone();
@@ -408,14 +404,6 @@ async fn what_stays_keeps_its_health_counts_and_sessions() {
     assert_eq!(ask(&mut socket, "/x").await.1, "x");
 }
 
-/// Connects from an address of this machine; elsewhere 127.0.0.1 is the only one of its loopback.
-#[cfg(target_os = "linux")]
-async fn connect_from(from: [u8; 4], to: SocketAddr) -> Socket {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind((from, 0).into()).unwrap();
-    Socket::new(soon("connect", socket.connect(to)).await.unwrap())
-}
-
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn security_groups_decide_who_is_heard() {
@@ -432,14 +420,14 @@ async fn security_groups_decide_who_is_heard() {
     };
     let outside = async |from: [u8; 4]| {
         // It is closed although no byte was sent.
-        let mut silent = connect_from(from, port.address).await;
+        let mut silent = Socket::connect_from(from, port.address).await;
         soon("the end of the connection", silent.closed()).await;
-        let mut asks = connect_from(from, port.address).await;
+        let mut asks = Socket::connect_from(from, port.address).await;
         _ = asks.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
         assert_eq!(asks.rest().await, b"", "not even an answer");
     };
     let mut gateway = start(&of("127.0.0.2/32"));
-    let mut inside = connect_from([127, 0, 0, 2], port.address).await;
+    let mut inside = Socket::connect_from([127, 0, 0, 2], port.address).await;
     assert_eq!(ask(&mut inside, "/").await.1, "heard");
     outside([127, 0, 0, 1]).await;
     outside([127, 0, 0, 3]).await;

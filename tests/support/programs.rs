@@ -2,18 +2,23 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::{TcpSocket, TcpStream},
     process::{Child, Command},
+    time::timeout,
 };
 
 use super::soon;
+
+/// How long it may take to install a program; far above what it takes.
+const INSTALLATION: Duration = Duration::from_secs(120);
 
 /// Finds a program, also where Debian keeps servers. Without it the test is over: skipped, unless
 /// this is CI, where all programs must be there.
@@ -23,10 +28,15 @@ pub fn find(name: &str) -> Option<PathBuf> {
     places.extend(["/usr/sbin".into(), "/sbin".into()]);
     let found = places.into_iter().map(|place| place.join(name)).find(|file| file.is_file());
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{name} is not installed, which CI must have");
-        println!("skipped: {name} is not installed");
+        skipped(&format!("{name} is not installed"));
     }
     found
+}
+
+/// Says why a test is over that has not begun.
+fn skipped(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{why}, which CI must have");
+    println!("skipped: {why}");
 }
 
 /// A port that nobody else gets, for a program that cannot choose one itself.
@@ -110,15 +120,20 @@ pub async fn nginx(http: &str, ports: &[&Port], files: &[(&str, &[u8])]) -> Opti
     command.arg("-p").arg(here).arg("-c").arg(config).args(["-e", "stderr"]);
     let mut child = command.stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     for port in ports {
-        soon("nginx listens", async {
-            while TcpStream::connect(port.address).await.is_err() {
-                assert_eq!(child.try_wait().unwrap(), None, "nginx ended");
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        listens(&mut child, port).await;
     }
     Some(Process { child, _directory: Some(directory) })
+}
+
+/// Waits until a program listens.
+async fn listens(child: &mut Child, port: &Port) {
+    soon("a program listens", async {
+        while TcpStream::connect(port.address).await.is_err() {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 /// A Python program that prints the port it listens on, and then serves.
@@ -132,6 +147,49 @@ pub async fn python(script: &str, arguments: &[&str]) -> Option<(Process, Socket
     let port = soon("python's port", lines.next_line()).await.unwrap().expect("python ended");
     let address = ([127, 0, 0, 1], port.parse().unwrap()).into();
     Some((Process { child, _directory: None }, address))
+}
+
+/// A Flask app, called `app`, under gunicorn with threads, which keep connections.
+///
+/// Both are installed for this test alone, from PyPI or whatever pip is told to ask.
+pub async fn flask(script: &str, port: &Port) -> Option<Process> {
+    find("python3")?;
+    let directory = Directory::new();
+    directory.write("app.py", script);
+    let packages = ["flask", "gunicorn"];
+    let Some(python) = environment(&directory, &packages).await else {
+        skipped(&format!("{} cannot be installed", packages.join(" and ")));
+        return None;
+    };
+    let mut command = Command::new(python);
+    command.args(["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4"]);
+    command.args(["--log-level", "warning", "--bind", &port.address.to_string(), "app:app"]);
+    command.current_dir(&directory.0).stdin(Stdio::null()).kill_on_drop(true);
+    // Its worker ends by itself, within a second, when it is killed.
+    let mut child = command.spawn().unwrap();
+    listens(&mut child, port).await;
+    Some(Process { child, _directory: Some(directory) })
+}
+
+/// Makes a virtual environment with these packages; its interpreter.
+async fn environment(directory: &Directory, packages: &[&str]) -> Option<PathBuf> {
+    let place = directory.0.join("environment");
+    let python = place.join("bin/python");
+    let run = async |program: &Path, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let output = timeout(INSTALLATION, command.output()).await.ok()?.unwrap();
+        if !output.status.success() {
+            println!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        output.status.success().then_some(())
+    };
+    run(Path::new(&interpreter().await), &["-m", "venv", place.to_str()?]).await?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    // Where there is no network, that should be known soon.
+    let patience = ["--retries", "1", "--timeout", "5"];
+    run(&python, &[&pip[..], &patience, packages].concat()).await?;
+    Some(python)
 }
 
 /// The interpreter itself: what is found by name may be a script that starts it, and killing that

@@ -27,6 +27,14 @@ impl Socket {
         Self::new(stream)
     }
 
+    /// Connects from an address of this machine's loopback, which has more than one only on Linux.
+    #[cfg(target_os = "linux")]
+    pub async fn connect_from(from: [u8; 4], to: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        Self::new(soon("connect", socket.connect(to)).await.unwrap())
+    }
+
     /// Sends all, or fails since the other side is gone.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await
