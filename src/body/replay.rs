@@ -201,3 +201,6 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for Reader<B>
         left
     }
 }
+
+#[cfg(test)]
+mod tests;
