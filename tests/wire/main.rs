@@ -19,5 +19,6 @@ mod deadlines;
 mod draining;
 mod killed;
 mod leaving;
+mod retries;
 mod reuse;
 mod runtimes;
