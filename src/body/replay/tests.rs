@@ -101,9 +101,9 @@ mod by_hand {
 
     use super::*;
 
-    pub(super) fn poll_frame<B: HttpBody + Unpin>(
-        body: &mut B,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    pub(super) fn poll_frame(
+        body: &mut Reader<Source>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Pin::new(body).poll_frame(&mut Context::from_waker(&noop_waker()))
     }
 
