@@ -399,7 +399,8 @@ async fn a_dead_group_is_asked_for_its_share_more_and_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn only_what_was_sent_costs_a_budget() {
-    let targets = targets(2, Some(all().budget_percent(0).budget_floor(1)));
+    let policy = all().budget_percent(0).budget_floor(1).replay_max(4);
+    let targets = targets(2, Some(policy));
     let check = async |times, deeds, expected| {
         for _ in 0..times {
             assert_eq!(targets.ask(request("GET", ""), deeds).await.0, expected, "{deeds:?}");
@@ -410,6 +411,9 @@ async fn only_what_was_sent_costs_a_budget() {
     assert!(targets.group.deregister("1"));
     check(100, &[Answer(503), Answer(200)], "0").await;
     targets.group.register(target(1));
+    // Nor one that cannot be made, since the body was too long.
+    let (arrived, _) = targets.ask(request("PUT", parts()), &[Reset(4), Answer(200)]).await;
+    assert_eq!(arrived, "0");
     check(1, &[Reset(0), Answer(200)], "01").await;
     check(1, &[Reset(0), Answer(200)], "0").await;
 }
