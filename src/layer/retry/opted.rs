@@ -64,11 +64,15 @@ impl Opted {
         target: &TargetId,
         status: StatusCode,
     ) -> Option<Routed> {
+        if !self.policy.is_after_status(status) {
+            return None;
+        }
         // Its target would lose the rest of the body, and might then not finish an answer that may yet
         // have to stand.
-        let early = self.copy.as_ref().is_some_and(Copy::is_under_way);
-        let again = !early && self.policy.is_after_status(status);
-        again.then(|| self.again(route, target, &status)).flatten()
+        if self.copy.as_ref().is_some_and(Copy::is_under_way) {
+            return None;
+        }
+        self.again(route, target, &status)
     }
 
     /// Returns the next attempt after an error, if there is one.
