@@ -20,5 +20,6 @@ mod draining;
 mod killed;
 mod leaving;
 mod outcomes;
+mod retries;
 mod reuse;
 mod runtimes;
