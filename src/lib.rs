@@ -94,6 +94,7 @@ pub mod lease;
 pub mod id;
 pub mod outcome;
 pub mod head;
+pub mod cidr;
 pub mod clock;
 pub mod rng;
 
