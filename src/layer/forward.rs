@@ -26,7 +26,7 @@ use crate::{
     head::Peer,
     lease::Lease,
     outcome::Outcome,
-    proxy,
+    proxy::{self, HttpOptions, Via},
 };
 
 /// Sends an assigned request to its target.
@@ -53,13 +53,20 @@ use crate::{
 /// assert_eq!(response.extensions().get::<Served>().unwrap().target.as_deref(), Some("hello"));
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Forward(());
+#[derive(Clone, Debug, Default)]
+pub struct Forward {
+    via: Option<Via>,
+}
 
 impl Forward {
     /// Makes the service; the settings are each group's `Transport`.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes the service with what is done with all messages: answers get its Via.
+    pub fn with_options(options: &HttpOptions) -> Self {
+        Self { via: options.via.clone() }
     }
 }
 
@@ -73,11 +80,11 @@ impl Service<Assigned> for Forward {
     }
 
     fn call(&mut self, assigned: Assigned) -> Self::Future {
-        Box::pin(forward(assigned))
+        Box::pin(forward(assigned, self.via.clone()))
     }
 }
 
-async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
+async fn forward(assigned: Assigned, via: Option<Via>) -> Result<Response<Body>, Error> {
     let Assigned { mut request, rule, group, member, mut lease, peer, fail_open } = assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
@@ -104,7 +111,7 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
             return Err(error.with_fail_open(fail_open));
         }
     };
-    proxy::toward_client(&mut response);
+    proxy::return_to_client(&mut response, via.as_ref());
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
     // An error of a balancer behind this one is not ours.
