@@ -41,16 +41,15 @@ fn is_amzn(name: &str) -> bool {
 fn is_alias(name: &str) -> bool {
     const NAMES: [&str; 3] = ["x-real-ip", "content-length", "transfer-encoding"];
     const PREFIXES: [&str; 2] = ["x-forwarded-", "x-amzn-"];
-    if !name.bytes().any(|byte| matches!(byte, b'_' | b'.')) {
-        return false;
-    }
+    let is_hyphen = |byte: u8| matches!(byte, b'-' | b'_' | b'.');
+    // Most names differ in their first letters, so that this comes before the look at all of them.
     let begins = |ours: &str| {
-        let same =
-            |(byte, our): (u8, u8)| byte == our || our == b'-' && matches!(byte, b'_' | b'.');
+        let same = |(byte, our): (u8, u8)| byte == our || our == b'-' && is_hyphen(byte);
         name.len() >= ours.len() && name.bytes().zip(ours.bytes()).all(same)
     };
-    NAMES.iter().any(|ours| name.len() == ours.len() && begins(ours))
-        || PREFIXES.iter().any(|ours| begins(ours))
+    let like_ours = NAMES.iter().any(|ours| name.len() == ours.len() && begins(ours))
+        || PREFIXES.iter().any(|ours| begins(ours));
+    like_ours && name.bytes().any(|byte| byte != b'-' && is_hyphen(byte))
 }
 
 #[cfg(test)]

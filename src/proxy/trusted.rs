@@ -142,6 +142,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_balancer_in_front_has_found_out_stands() {
+        let mut request = Request::new(());
+        request.headers_mut().insert("x-forwarded-for", "192.0.2.1, 10.0.0.1".parse().unwrap());
+        let mut peer = Peer::new(([10, 0, 0, 1], 5000).into());
+        peer.set_trusted(true);
+        peer.set_told(([192, 0, 2, 1], 0).into(), Some(true), Some(8443));
+        peer.mark_forwarded();
+        assert_eq!(believe(peer, &Head::of(&request, None), &[]), peer);
+    }
+
+    #[test]
     fn nobody_is_believed_who_is_not_trusted() {
         let fields = [
             ("x-forwarded-for", "192.0.2.1"),
