@@ -91,6 +91,7 @@ fn connection_cannot_remove_what_balancers_write() {
         ("x-forwarded-for", "192.0.2.9"),
         ("x-forwarded-host", "a.com"),
         ("forwarded", "for=192.0.2.9"),
+        ("x-real-ip", "192.0.2.9"),
         ("via", "1.1 cdn"),
         ("host", "a.com"),
         ("authorization", "Basic x"),

@@ -32,7 +32,7 @@ fn survives_connection(name: &HeaderName) -> bool {
         header::FORWARDED,
         header::VIA,
     ];
-    const PREFIXES: [&str; 2] = ["x-forwarded-", "x-amzn-"];
+    const PREFIXES: [&str; 3] = ["x-forwarded-", "x-amzn-", "x-real-ip"];
     NAMES.contains(name) || PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 

@@ -84,7 +84,8 @@ impl HttpOptions {
     ///
     /// Behind one the client is the last address in X-Forwarded-For that is not trusted itself, for
     /// rules, sessions and [`explain`](crate::LoadBalancer::explain) alike. What is no address ends the
-    /// search at the one before, and so does the 31st. The proxy's X-Forwarded-Proto and -Port stand if
+    /// search at the one before, and so does the 31st. `Forwarded` and `X-Real-IP` are passed on, but not
+    /// looked at. The proxy's X-Forwarded-Proto and -Port stand if
     /// they are valid, for redirects and for targets, so that an application behind a CDN that ends TLS
     /// is not sent to https for ever. A proxy that tells the protocol without a port means that of the
     /// Host, else the protocol's own. To X-Forwarded-For its own address is appended.
@@ -117,7 +118,8 @@ impl HttpOptions {
     /// Sets whether an element is appended to Forwarded (RFC 7239):
     /// `for=192.0.2.1;proto=https;host="example.com"`. Like X-Forwarded-For it names who opened the
     /// connection, with the port if [`forwarded_for_port`](Self::forwarded_for_port) is set; the
-    /// protocol is that of X-Forwarded-Proto, the host what the client sent.
+    /// protocol is that of X-Forwarded-Proto, the host what the client sent. It is independent of what
+    /// becomes of X-Forwarded-For.
     #[must_use]
     pub fn forwarded(mut self, forwarded: bool) -> Self {
         self.forwarded = forwarded;

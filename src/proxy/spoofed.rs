@@ -55,6 +55,7 @@ fn is_alias(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -121,6 +122,22 @@ mod tests {
             "X-Amzn-Oidc-Data",
         ];
         check(&names, |trusted, strip| trusted || !strip);
+    }
+
+    proptest! {
+        /// Against all of it in plain words, over names that are nearly ours.
+        #[test]
+        fn an_alias_is_what_becomes_one_of_our_names(
+            name in "(x|content|transfer|X)[-_.](forwarded|amzn|real|length|encoding)[-_.]?\
+                     (for|proto|trace|ip|tls|mtls)?[-_.]?[a-z]{0,3}",
+        ) {
+            let name = name.to_lowercase();
+            let plain = name.replace(['_', '.'], "-");
+            let ours = plain.starts_with("x-forwarded-")
+                || plain.starts_with("x-amzn-")
+                || ["x-real-ip", "content-length", "transfer-encoding"].contains(&&*plain);
+            prop_assert_eq!(is_alias(&name), ours && plain != name);
+        }
     }
 
     #[test]
