@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -24,14 +24,11 @@ use crate::support::{
     wire::{self, HEAD_END},
 };
 
-/// Is answered when [`Backends::release`] says so.
+/// Is answered when [`Backends::release`] says so. This answer and the next are small.
 pub const HELD: &str = "/held";
 
 /// Is answered, and the connection closed.
 pub const CLOSED: &str = "/closed";
-
-/// The size of the answers to those, and to whatever else is asked.
-pub const SIZE: usize = 1 << 10;
 
 /// The path of an answer with a body of so many bytes.
 pub fn path_of(size: usize) -> String {
@@ -55,7 +52,7 @@ struct Answers {
 impl Backends {
     pub fn start(runtime: &Runtime) -> Self {
         let sizes = settings::SCENARIOS.iter().map(|scenario| scenario.down);
-        let default = wire::answer_of(SIZE);
+        let default = wire::answer_of(settings::SMALL);
         let mut closed = default.clone();
         let after_status = "HTTP/1.1 200 OK\r\n".len();
         closed.splice(after_status..after_status, *b"connection: close\r\n");
@@ -78,7 +75,7 @@ impl Backends {
         let started = Instant::now();
         while self.answers.held.load(Ordering::Relaxed) < requests {
             assert!(started.elapsed() < settings::PATIENCE, "requests were lost");
-            sleep(std::time::Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::backend::{self, head_end};
+use crate::{backend::head_end, support::settings::proxy as settings};
 
 /// How long a cookie is, about that of the balancer's.
 const COOKIE: usize = 84;
@@ -40,7 +40,7 @@ impl Ask {
     /// A GET over a connection that is kept, answered with as little as anything.
     pub fn get(path: impl Into<String>) -> Self {
         let path = path.into();
-        Self { method: "GET", path, up: 0, down: backend::SIZE, is_fresh: false }
+        Self { method: "GET", path, up: 0, down: settings::SMALL, is_fresh: false }
     }
 }
 

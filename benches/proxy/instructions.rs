@@ -15,7 +15,7 @@ use std::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    backend::{CLOSED, SIZE, path_of},
+    backend::{CLOSED, path_of},
     child::{Child, program},
     client::{Ask, Until},
     ours::Ours,
@@ -71,7 +71,7 @@ impl Case {
     }
 
     fn ask(self) -> Ask {
-        let ask = Ask::get(path_of(SIZE));
+        let ask = Ask::get(path_of(settings::SMALL));
         match self {
             Self::Post => Ask { method: "POST", ..ask },
             Self::Get => ask,

@@ -3,7 +3,8 @@
 //! or deadlines), and beside nginx and HAProxy where they are installed.
 //!
 //! `cargo bench --features server --bench proxy` takes two to three minutes; with `-- --short` half a
-//! minute, for a rough idea.
+//! minute, for a rough idea. Words after `--` choose what is measured, by a part of its name:
+//! `-- --short "10 MiB" memory instructions`.
 //!
 //! Each proxy has a thread of its own, whose time the kernel keeps for us; clients and targets share
 //! another. Time is compared within a round, and what counts is the median over the rounds: the
@@ -90,22 +91,23 @@ fn measure(runtime: &tokio::runtime::Runtime) -> ExitCode {
             Err(reason) => println!("left out: {reason}"),
         }
     }
-    for scenario in &settings::SCENARIOS {
+    for scenario in settings::SCENARIOS.iter().filter(|scenario| is_wanted(scenario.name)) {
         contest::run(&mut table, runtime, &effort, &contestants, scenario);
     }
     drop(contestants);
 
-    println!("memory is that of {connections} connections, divided by them");
-    for ours in Ours::WEIGHED {
-        let contestant = ours.in_a_child(backends.addresses);
-        memory::run(&mut table, runtime, &backends, &contestant, connections);
-    }
-    for rival in rivals {
-        let contestant = start(rival).unwrap();
-        memory::run(&mut table, runtime, &backends, &contestant, connections);
+    if is_wanted("memory") {
+        println!("memory is that of {connections} connections, divided by them");
+        let ours = Ours::WEIGHED.iter().map(|ours| Ok(ours.in_a_child(backends.addresses)));
+        for contestant in ours.chain(rivals.into_iter().map(start)) {
+            match contestant {
+                Ok(one) => memory::run(&mut table, runtime, &backends, &one, connections),
+                Err(reason) => println!("left out: {reason}"),
+            }
+        }
     }
 
-    if let Some(counted) = effort.counted {
+    if let Some(counted) = effort.counted.filter(|_| is_wanted("instructions")) {
         instructions::run(&mut table, scratch.path(), counted);
     }
     table.finish()
@@ -120,4 +122,10 @@ fn effort() -> Effort {
     } else {
         settings::WHOLE
     }
+}
+
+/// Tells whether something was chosen, or nothing at all was.
+fn is_wanted(name: &str) -> bool {
+    let mut words = env::args().skip(1).filter(|word| !word.starts_with("--")).peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
 }

@@ -10,7 +10,10 @@ use crate::{
     backend::{Backends, HELD},
     client::{Ask, Until},
     contestant::Contestant,
-    support::table::{Table, Unit},
+    support::{
+        settings::proxy as settings,
+        table::{Table, Unit},
+    },
 };
 
 /// Descriptors that are left for everything else.
@@ -27,8 +30,7 @@ pub fn run(
     let id = contestant.child.as_ref().unwrap().0.id();
     let (warm, held) = (Ask::get("/"), Ask::get(HELD));
     runtime.block_on(async {
-        // What is made for the first request stays, and belongs to no connection.
-        contestant.load(1).run(&warm, Until::Each(10)).await;
+        contestant.load(1).run(&warm, Until::Each(settings::REQUESTS_BEFORE)).await;
         let resting = resident(id);
         let mut load = contestant.load(connections);
         load.one_by_one(&warm).await;

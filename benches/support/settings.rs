@@ -71,6 +71,9 @@ pub mod stack {
 pub mod proxy {
     use std::time::Duration;
 
+    /// The size of a small answer's body in bytes.
+    pub const SMALL: usize = 1 << 10;
+
     /// What clients do to a proxy.
     #[derive(Clone, Copy)]
     pub struct Scenario {
@@ -88,39 +91,39 @@ pub mod proxy {
     }
 
     /// Small answers over kept connections, which the others differ from.
-    const SMALL: Scenario = Scenario {
+    const FIRST: Scenario = Scenario {
         name: "1 KiB, 64 connections",
         connections: 64,
-        down: 1 << 10,
+        down: SMALL,
         up: 0,
         is_fresh: false,
         nginx_ratio_max: Some(NGINX_RATIO_MAX),
     };
 
     pub const SCENARIOS: [Scenario; 6] = [
-        SMALL,
-        Scenario { name: "1 KiB, 1 connection", connections: 1, ..SMALL },
+        FIRST,
+        Scenario { name: "1 KiB, 1 connection", connections: 1, ..FIRST },
         Scenario {
             name: "100 KiB",
             connections: 32,
             down: 100 << 10,
             nginx_ratio_max: None,
-            ..SMALL
+            ..FIRST
         },
         Scenario {
             name: "10 MiB down",
             connections: 4,
             down: 10 << 20,
             nginx_ratio_max: None,
-            ..SMALL
+            ..FIRST
         },
-        Scenario { name: "1 MiB up", connections: 8, up: 1 << 20, nginx_ratio_max: None, ..SMALL },
+        Scenario { name: "1 MiB up", connections: 8, up: 1 << 20, nginx_ratio_max: None, ..FIRST },
         Scenario {
             name: "connection per request",
             connections: 16,
             is_fresh: true,
             nginx_ratio_max: None,
-            ..SMALL
+            ..FIRST
         },
     ];
 
@@ -181,6 +184,10 @@ pub mod proxy {
         connections: 20,
         counted: None,
     };
+
+    /// How many requests a proxy has had before its memory is measured: what is made for the first
+    /// belongs to no connection.
+    pub const REQUESTS_BEFORE: usize = 10;
 
     /// How long a child may take to start, and connections to be where memory is measured.
     pub const PATIENCE: Duration = Duration::from_secs(20);
