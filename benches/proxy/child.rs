@@ -7,6 +7,8 @@ use std::{
     process,
 };
 
+use crate::support::wire;
+
 /// Where distributions put servers, which is not on everybody's path.
 const SERVERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
@@ -28,13 +30,20 @@ impl Drop for Child {
     }
 }
 
-/// A directory that is removed when it is dropped.
+/// A directory that is removed when it is dropped, or when the bench is interrupted; children are
+/// interrupted too then, by the terminal.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn make() -> Self {
         let directory = env::temp_dir().join(format!("pointsman-bench-{}", process::id()));
         fs::create_dir(&directory).unwrap();
+        let removed = directory.clone();
+        wire::on_a_thread("interruption", async {
+            tokio::signal::ctrl_c().await.unwrap();
+            let _ = fs::remove_dir_all(removed);
+            process::exit(1);
+        });
         Self(directory)
     }
 

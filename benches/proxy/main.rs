@@ -31,6 +31,7 @@ mod backend;
 mod contest;
 mod cpu;
 mod memory;
+mod descriptors;
 mod instructions;
 mod child;
 
@@ -70,7 +71,8 @@ fn measure(runtime: &tokio::runtime::Runtime) -> ExitCode {
     }
     let scratch = Scratch::make();
     let backends = Backends::start(runtime);
-    let connections = memory::connections(effort.connections);
+    descriptors::raise();
+    let connections = descriptors::connections(effort.connections);
     let busy = settings::SCENARIOS.iter().map(|scenario| scenario.connections).max().unwrap_or(0);
     // More than ever come, so that none has to wait for another.
     let admitted = 2 * connections.max(busy);
@@ -96,7 +98,9 @@ fn measure(runtime: &tokio::runtime::Runtime) -> ExitCode {
     }
     drop(contestants);
 
-    if is_wanted("memory") {
+    if connections == 0 {
+        println!("left out: memory, since this program may open too few descriptors");
+    } else if is_wanted("memory") {
         println!("memory is that of {connections} connections, divided by them");
         let ours = Ours::WEIGHED.iter().map(|ours| Ok(ours.in_a_child(backends.addresses)));
         for contestant in ours.chain(rivals.into_iter().map(start)) {

@@ -2,7 +2,7 @@
 //! pages are read when it rests, when so many clients are connected and idle after a request, and
 //! when each of them has a request at a target.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use tokio::runtime::Runtime;
 
@@ -15,9 +15,6 @@ use crate::{
         table::{Table, Unit},
     },
 };
-
-/// Descriptors that are left for everything else.
-const SPARE: usize = 512;
 
 /// Measures a proxy that has just been started.
 pub fn run(
@@ -47,27 +44,6 @@ pub fn run(
         table.say("  an idle connection", each(idle), Unit::Kibibytes);
         table.say("  an active connection", each(active), Unit::Kibibytes);
     });
-}
-
-/// Lets this program and its children open as many descriptors as so many connections take, and
-/// returns for how many connections they suffice.
-pub fn connections(wanted: usize) -> usize {
-    // Here as in a proxy, a connection has two: that of the client, and that of the target.
-    let descriptors = 2 * wanted + SPARE;
-    if descriptors_max() < descriptors {
-        let id = std::process::id().to_string();
-        let limit = format!("--nofile={descriptors}:");
-        // Where it is not installed or not allowed, fewer have to do.
-        let _ = Command::new("prlimit").args(["--pid", &id, &limit]).status();
-    }
-    wanted.min(descriptors_max().saturating_sub(SPARE) / 2)
-}
-
-fn descriptors_max() -> usize {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
-    // Where it is no number, it is unlimited.
-    line.split_whitespace().next().unwrap().parse().unwrap_or(usize::MAX)
 }
 
 /// The resident pages of a process in KiB, counted exactly.

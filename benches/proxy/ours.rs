@@ -47,6 +47,15 @@ pub enum Ours {
 }
 
 impl Ours {
+    const ALL: &[Self] = &[
+        Self::Bare,
+        Self::Balancer,
+        #[cfg(feature = "sticky")]
+        Self::Sticky,
+        #[cfg(feature = "server")]
+        Self::Server,
+    ];
+
     /// Whose time and instructions are told. The first is what all others are compared with.
     pub const COMPARED: &[Self] = &[
         Self::Bare,
@@ -76,9 +85,8 @@ impl Ours {
 
     /// The one of a name; panics if there is none.
     pub fn named(name: &str) -> Self {
-        let all = [Self::COMPARED, Self::WEIGHED].concat();
-        let names = all.iter().map(|ours| ours.name()).collect::<Vec<_>>();
-        let found = all.iter().find(|ours| ours.name() == name);
+        let names = Self::ALL.iter().map(|ours| ours.name()).collect::<Vec<_>>();
+        let found = Self::ALL.iter().find(|ours| ours.name() == name);
         *found.unwrap_or_else(|| panic!("no proxy {name:?}: expected one of {names:?}"))
     }
 

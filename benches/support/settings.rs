@@ -189,6 +189,13 @@ pub mod proxy {
     /// belongs to no connection.
     pub const REQUESTS_BEFORE: usize = 10;
 
+    /// How many descriptors this program and its children want to be allowed.
+    pub const DESCRIPTORS: usize = 4096;
+
+    /// How many of them are in use where memory is measured, at most: connections that wait in the
+    /// pools of other proxies.
+    pub const DESCRIPTORS_SPARE: usize = 2048;
+
     /// How long a child may take to start, and connections to be where memory is measured.
     pub const PATIENCE: Duration = Duration::from_secs(20);
 }
