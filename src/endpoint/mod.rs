@@ -276,6 +276,9 @@ fn broken(error: hyper::Error, received: bool, fate: Option<BodyError>) -> Error
             Some(BodyError::ClientIdle(_)) => {
                 return Error::new(Kind::ClientIdle, error.to_string());
             }
+            Some(BodyError::TooLarge(_)) => {
+                return Error::new(Kind::BodyTooLarge, error.to_string());
+            }
             Some(BodyError::ClientBroken) => return Kind::ClientBody.into(),
             _ => cause = error.source(),
         }

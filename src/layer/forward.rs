@@ -81,6 +81,7 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
     let Assigned { mut request, rule, group, member, mut lease, peer, fail_open } = assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
+    let alone = proxy::goes_alone(request.headers());
     if endpoint.is_local() {
         toward_balancer(&mut request, peer);
     } else {
@@ -101,10 +102,13 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
         Err(error) => {
             lease.settle(outcome_of(error.kind()));
             let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
-            return Err(error.with_fail_open(fail_open));
+            return Err(error.with_fail_open(fail_open).with_alone(alone));
         }
     };
     proxy::toward_client(&mut response);
+    if alone {
+        proxy::send_alone(response.headers_mut());
+    }
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
     // An error of a balancer behind this one is not ours.
@@ -201,7 +205,9 @@ fn outcome_of(kind: Kind) -> Outcome {
         Kind::AnswerTimeout => Outcome::TimedOut,
         Kind::Cut => Outcome::Cut,
         // Where the call was made is no fault of the target's.
-        Kind::ClientBody | Kind::ClientIdle | Kind::NoRuntime => Outcome::ClientLeft,
+        Kind::ClientBody | Kind::ClientIdle | Kind::BodyTooLarge | Kind::NoRuntime => {
+            Outcome::ClientLeft
+        }
         _ => Outcome::Broken,
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     error::{Error, Kind},
     group::TargetGroup,
     head::{Head, Peer},
-    proxy::{self, HttpOptions, Introduction},
+    proxy::{self, HttpOptions, Introduction, Screened},
     rule::{Action, RuleTable},
 };
 
@@ -200,7 +200,7 @@ impl<S> Rules<S> {
         }
     }
 
-    fn decide<B>(&self, request: Request<B>) -> Result<Decision, Error>
+    fn decide<B>(&self, mut request: Request<B>) -> Result<Decision, Error>
     where
         B: http_body::Body + Send + 'static,
         B::Data: Send,
@@ -212,26 +212,38 @@ impl<S> Rules<S> {
         }
         let installed = self.layer.0.installed.load();
         installed.look_after(self.layer.0.started);
+        let options = &self.layer.0.options;
+        let alone = match proxy::screen(&mut request, peer.as_ref(), options)? {
+            Screened::Pass => false,
+            Screened::PassAlone => true,
+            Screened::Answer(response) => return Ok(Decision::Answer(response)),
+        };
         let head = Head::of(&request, peer.as_ref());
-        let found = installed.table.first_match(&head)?;
+        let found = installed.table.first_match(&head).map_err(|error| error.with_alone(alone))?;
         let rule = found.rule();
         let mut response = match found.action() {
             Action::Forward(forward) => {
                 let group = installed.table.choose_group(forward).cloned();
-                let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
-                let mut request = request.map(Body::new);
-                let options = &self.layer.0.options;
+                let none = || Error::from(Kind::NoTarget).with_rule(rule).with_alone(alone);
+                let group = group.ok_or_else(none)?;
+                let mut request = request.map(|body| options.limit_body(Body::new(body)));
                 match self.client.as_deref().filter(|client| peer == Some(client.peer)) {
                     None => proxy::toward_targets(&mut request, peer.as_ref(), options),
                     client => proxy::introduce(&mut request, client, options),
                 }
+                if alone {
+                    proxy::send_alone(request.headers_mut());
+                }
                 return Ok(Decision::Forward(Routed::new(request, rule, group).with_peer(peer)));
             }
             Action::Redirect(redirect) => {
-                redirect.response(&head).map_err(|error| error.with_rule(rule))?
+                redirect.response(&head).map_err(|error| error.with_rule(rule).with_alone(alone))?
             }
             Action::FixedResponse(fixed) => fixed.response(),
         };
+        if alone {
+            proxy::send_alone(response.headers_mut());
+        }
         response.extensions_mut().insert(Served::by_rule(rule));
         Ok(Decision::Answer(response))
     }

@@ -4,11 +4,18 @@
 //! All of it is done once a request, before a target is picked; what depends on the target is
 //! `layer/forward.rs`'s. What is settled here for all requests is [`HttpOptions`].
 
+mod screen;
 mod headers;
 mod options;
+mod desync;
+mod limits;
 
-pub(crate) use self::headers::{Introduction, introduce};
 pub use self::{
+    desync::DesyncMode,
     headers::{toward_client, toward_targets},
     options::{ForwardedFor, HttpOptions},
+};
+pub(crate) use self::{
+    headers::{Introduction, introduce},
+    screen::{Screened, goes_alone, screen, send_alone},
 };
