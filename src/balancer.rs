@@ -172,6 +172,12 @@ impl LoadBalancer {
         self.handle().set_rules(rules);
     }
 
+    /// Swaps what is done with the messages of all clients; a request goes by the old or the new. What
+    /// is written of a client whose connection is open ([`for_peer`](Self::for_peer)) stays as it is.
+    pub fn set_http(&self, options: HttpOptions) {
+        self.handle().set_options(options);
+    }
+
     /// Returns the groups the rules name, each once.
     pub fn groups(&self) -> Vec<TargetGroup> {
         self.rules().groups().to_vec()
@@ -192,7 +198,8 @@ impl LoadBalancer {
     }
 
     /// Says what would be done with a request, and why: which rule matches and why each earlier one
-    /// does not, which group, which target. Nothing is sent, and the next pick stays what it was.
+    /// does not, which group, which target. Nothing is sent, and the next pick stays what it was. What is
+    /// refused before any rule is asked ([`HttpOptions`]) is not looked at.
     ///
     /// # Examples
     ///

@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "gateway/messages.rs"]
+mod messages;
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "gateway/reload.rs"]

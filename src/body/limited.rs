@@ -9,22 +9,23 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower::BoxError;
 
-use super::{Body, BodyError};
+use super::fate::BodyError;
 
 /// A body that ends with [`BodyError::TooLarge`] when more than `max` bytes of it came.
-pub(super) struct Limited {
-    body: Body,
+pub(super) struct Limited<B> {
+    /// Nothing after it got too long.
+    body: Option<B>,
     max: u64,
     left: u64,
 }
 
-impl Limited {
-    pub(super) fn new(body: Body, max: u64) -> Self {
-        Self { body, max, left: max }
+impl<B> Limited<B> {
+    pub(super) fn new(body: B, max: u64) -> Self {
+        Self { body: Some(body), max, left: max }
     }
 }
 
-impl HttpBody for Limited {
+impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for Limited<B> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -32,13 +33,13 @@ impl HttpBody for Limited {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
         let length = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
         match self.left.checked_sub(length.map_or(0, |data| data.len() as u64)) {
             Some(left) => self.left = left,
             None => {
-                // What else comes is not read.
-                self.body = Body::default();
+                self.body = None;
                 return Poll::Ready(Some(Err(BodyError::TooLarge(self.max).into())));
             }
         }
@@ -46,11 +47,11 @@ impl HttpBody for Limited {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 
@@ -60,6 +61,7 @@ mod tests {
     use http_body_util::{BodyExt, StreamBody};
 
     use super::*;
+    use crate::body::Body;
 
     fn parts(parts: &[&'static str]) -> Body {
         let frames = parts.iter().map(|part| Ok::<_, BoxError>(Frame::data(Bytes::from(*part))));

@@ -12,7 +12,7 @@ use super::{
     report::{Finding, InvalidDocument},
 };
 use crate::{
-    balancer::LoadBalancer, group::TargetGroup, id::GroupName, rule::RuleTable,
+    balancer::LoadBalancer, group::TargetGroup, id::GroupName, proxy::HttpOptions, rule::RuleTable,
     stickiness::CookieKey, target::Target,
 };
 
@@ -67,6 +67,7 @@ struct AssembledGroup {
 pub struct Listener {
     port: u16,
     rules: RuleTable,
+    http: HttpOptions,
 }
 
 impl Listener {
@@ -80,9 +81,15 @@ impl Listener {
         &self.rules
     }
 
+    /// Returns what is done with all its messages.
+    pub fn http(&self) -> &HttpOptions {
+        &self.http
+    }
+
     /// Makes a balancer of its rules that answers errors as ALB does.
     pub fn balancer(&self) -> LoadBalancer {
-        LoadBalancer::builder().on_error(on_error).build(self.rules.clone())
+        let balancer = LoadBalancer::builder().http(self.http.clone()).on_error(on_error);
+        balancer.build(self.rules.clone())
     }
 }
 
@@ -127,7 +134,7 @@ impl Document {
         let mut listeners = Vec::new();
         for plan in &self.listeners {
             let rules = plan.table(&by_name).map_err(|error| refuse(&plan.path, &error))?;
-            listeners.push(Listener { port: plan.port, rules });
+            listeners.push(Listener { port: plan.port, rules, http: self.http.clone() });
         }
         Ok(Assembly { groups, listeners, key: key.clone() })
     }

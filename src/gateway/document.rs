@@ -14,6 +14,7 @@ use super::{
     report::{Finding, InvalidDocument, Report},
     security_group::SecurityGroups,
 };
+use crate::proxy::{DesyncMode, HttpOptions};
 
 /// ALB's quotas of one load balancer.
 const LISTENERS_MAX: usize = 50;
@@ -60,6 +61,7 @@ pub struct Document {
     pub(super) groups: Vec<GroupPlan>,
     pub(super) listeners: Vec<ListenerPlan>,
     pub(super) security_groups: SecurityGroups,
+    pub(super) http: HttpOptions,
     warnings: Vec<Finding>,
     lints: Vec<Finding>,
 }
@@ -77,6 +79,7 @@ impl Document {
             groups: Vec::new(),
             listeners: Vec::new(),
             security_groups: SecurityGroups::default(),
+            http: HttpOptions::default(),
             warnings: Vec::new(),
             lints: Vec::new(),
         };
@@ -122,6 +125,7 @@ impl Document {
                 report.warning(Finding::new(list.path(), Some("[]".to_owned()), text));
             }
         }
+        self.http = http_options(&attributes);
         let idle_timeout = attributes.seconds(attributes::IDLE_TIMEOUT);
         let known = self.read_groups(object, idle_timeout, report);
         self.read_listeners(object, &known, report);
@@ -174,6 +178,18 @@ impl Document {
         let rules = self.listeners.iter().map(|listener| listener.rules.len()).sum();
         limit(&list, "rules", rules, RULES_MAX, report);
     }
+}
+
+/// Makes of the attributes what is done with the messages of all clients.
+fn http_options(attributes: &Attributes) -> HttpOptions {
+    let mode = match attributes.text(attributes::DESYNC_MODE) {
+        "monitor" => DesyncMode::Monitor,
+        "strictest" => DesyncMode::Strictest,
+        _ => DesyncMode::Defensive,
+    };
+    HttpOptions::new()
+        .desync_mode(mode)
+        .drop_invalid_header_fields(attributes.is(attributes::DROP_INVALID, "true"))
 }
 
 /// Says that there are too many, if there are.

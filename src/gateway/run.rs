@@ -187,6 +187,7 @@ impl Gateway {
             let port = listener.port();
             if let Some(running) = self.listeners.get(&port) {
                 running.balancer.set_rules(listener.rules().clone());
+                running.balancer.set_http(listener.http().clone());
             } else if let Some(server) = bound.remove(&port) {
                 self.listeners.insert(port, Running::start(server, listener.balancer()));
             }

@@ -1,14 +1,14 @@
 //! The floor that asks the rules: which group gets the request, or an answer at once.
 //!
-//! It also finds out who the client is, and keeps the groups of its table in use, so that they are
-//! checked. What a rule matches is `rule/`'s affair.
+//! It also finds out who the client is, has `proxy/` refuse what no target may get, and keeps the
+//! groups of its table in use, so that they are checked. What a rule matches is `rule/`'s affair.
 
 use std::{
     fmt,
     future::{Ready, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -64,15 +64,17 @@ pub struct RulesLayer(Arc<Shared>);
 
 struct Shared {
     installed: ArcSwap<Installed>,
+    /// Whoever changes what is installed, one at a time.
+    writer: Mutex<()>,
     find_peer: Box<FindPeer>,
-    options: HttpOptions,
     started: Instant,
     warned: AtomicBool,
 }
 
-/// A table and the use it makes of its groups.
+/// A table and the use it makes of its groups, and what is done with all messages.
 struct Installed {
     table: RuleTable,
+    options: Arc<HttpOptions>,
     uses: Vec<Use>,
     /// How often to look whether the checking tasks live.
     look_every: Duration,
@@ -96,9 +98,9 @@ impl RulesLayer {
     ) -> Self {
         let started = Instant::now();
         Self(Arc::new(Shared {
-            installed: ArcSwap::from_pointee(Installed::new(table, started)),
+            installed: ArcSwap::from_pointee(Installed::new(table, Arc::new(options), started)),
+            writer: Mutex::new(()),
             find_peer: Box::new(find_peer),
-            options,
             started,
             warned: AtomicBool::new(false),
         }))
@@ -111,7 +113,19 @@ impl RulesLayer {
 
     /// Swaps the table; requests that are under way go on by the old one.
     pub fn set_rules(&self, table: RuleTable) {
-        self.0.installed.store(Arc::new(Installed::new(table, self.0.started)));
+        self.install(|before| (table, Arc::clone(&before.options)));
+    }
+
+    /// Swaps what is done with all messages; requests that are under way go on by the old. What is
+    /// written of a client whose connection is open stays as it is.
+    pub fn set_options(&self, options: HttpOptions) {
+        self.install(|before| (before.table.clone(), Arc::new(options)));
+    }
+
+    fn install(&self, change: impl FnOnce(&Installed) -> (RuleTable, Arc<HttpOptions>)) {
+        let _writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let (table, options) = change(&self.0.installed.load());
+        self.0.installed.store(Arc::new(Installed::new(table, options, self.0.started)));
     }
 
     /// Finds who the client is.
@@ -134,12 +148,12 @@ impl RulesLayer {
 }
 
 impl Installed {
-    fn new(table: RuleTable, started: Instant) -> Self {
+    fn new(table: RuleTable, options: Arc<HttpOptions>, started: Instant) -> Self {
         let uses = table.groups().iter().cloned().map(Use::of).collect::<Vec<_>>();
         let settings = table.groups().iter().filter_map(TargetGroup::check_settings);
         let intervals = settings.map(|settings| settings.interval);
         let look_every = intervals.chain([LOOK_EVERY]).min().unwrap_or(LOOK_EVERY);
-        let installed = Self { table, uses, look_every, looked_ms: AtomicU64::new(0) };
+        let installed = Self { table, options, uses, look_every, looked_ms: AtomicU64::new(0) };
         installed.look_after(started);
         installed
     }
@@ -186,7 +200,8 @@ impl<S> Rules<S> {
 
     /// Says who the client of all requests is.
     pub(crate) fn set_peer(&mut self, peer: Peer) {
-        self.client = Some(Arc::new(Introduction::of(&peer, &self.layer.0.options)));
+        let options = &self.layer.0.installed.load().options;
+        self.client = Some(Arc::new(Introduction::of(&peer, options)));
     }
 
     /// Returns who the client of a request is, if that is known.
@@ -212,11 +227,11 @@ impl<S> Rules<S> {
         }
         let installed = self.layer.0.installed.load();
         installed.look_after(self.layer.0.started);
-        let options = &self.layer.0.options;
+        let options = &*installed.options;
         let alone = match proxy::screen(&mut request, peer.as_ref(), options)? {
             Screened::Pass => false,
             Screened::PassAlone => true,
-            Screened::Answer(response) => return Ok(Decision::Answer(response)),
+            Screened::LastHop => return Ok(Decision::Answer(Response::new(Body::default()))),
         };
         let head = Head::of(&request, peer.as_ref());
         let found = installed.table.first_match(&head).map_err(|error| error.with_alone(alone))?;

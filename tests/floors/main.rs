@@ -16,6 +16,7 @@ mod draining;
 mod errors;
 mod groups;
 mod panics;
+mod refused;
 mod sockets;
 mod swaps;
 mod tasks;

@@ -51,6 +51,8 @@ pub(in crate::gateway) const STICKINESS_DURATION: &str = "stickiness.lb_cookie.d
 pub(in crate::gateway) const ALGORITHM: &str = "load_balancing.algorithm.type";
 pub(in crate::gateway) const LEAST_OUTSTANDING_REQUESTS: &str = "least_outstanding_requests";
 pub(in crate::gateway) const IDLE_TIMEOUT: &str = "idle_timeout.timeout_seconds";
+pub(in crate::gateway) const DESYNC_MODE: &str = "routing.http.desync_mitigation_mode";
+pub(in crate::gateway) const DROP_INVALID: &str = "routing.http.drop_invalid_header_fields.enabled";
 
 const FOR_NETWORK: &str = "it is for Network Load Balancers";
 const FOR_GATEWAY: &str = "it is for Gateway Load Balancers";
@@ -177,18 +179,8 @@ pub(in crate::gateway) const LOAD_BALANCER: &[Attribute] = &[
         Number(60, 604_800),
         Ignored("clients' connections have no greatest age yet"),
     ),
-    attribute(
-        "routing.http.desync_mitigation_mode",
-        "defensive",
-        OneOf(&["monitor", "defensive", "strictest"]),
-        HonouredIf(&["defensive"], "requests are not classified yet"),
-    ),
-    attribute(
-        "routing.http.drop_invalid_header_fields.enabled",
-        "false",
-        Boolean,
-        HonouredIf(&["false"], "such fields are not dropped yet"),
-    ),
+    attribute(DESYNC_MODE, "defensive", OneOf(&["monitor", "defensive", "strictest"]), Honoured),
+    attribute(DROP_INVALID, "false", Boolean, Honoured),
     attribute(
         "routing.http.preserve_host_header.enabled",
         "false",

@@ -7,7 +7,7 @@
 mod authority;
 mod path;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
 use super::{
     desync::{Fate, Framing},
@@ -15,23 +15,22 @@ use super::{
     options::HttpOptions,
 };
 use crate::{
-    body::Body,
     error::{Error, Kind},
     head::Peer,
 };
 
 /// What becomes of a request that is not refused.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Screened {
     /// It passes.
     Pass,
     /// It passes, and no connection it went over is used again.
     PassAlone,
-    /// It was for the proxy, whose answer this is.
-    Answer(Response<Body>),
+    /// It was for the proxy, which says that it is there.
+    LastHop,
 }
 
-/// Refuses a request, answers it, or lets it pass without the fields that no target may get.
+/// Refuses a request, or lets it pass without the fields that no target may get.
 ///
 /// A request of HTTP/1.1 without a Host is refused if there is a peer, since it came from a client
 /// then (RFC 9112 §3.2); one that was made in this process, by a test for example, need not have one.
@@ -52,7 +51,7 @@ pub(crate) fn screen<B: http_body::Body>(
     check_uri(request.uri(), method, options)?;
     let fields = Fields::of(request.headers(), options);
     fields.check_size(&options.limits)?;
-    fields.check_host(request.uri(), version, came_from_a_client(peer))?;
+    fields.check_host(request.uri(), version, peer)?;
     if fields.unknown_expectation {
         return Err(Kind::Expectation.into());
     }
@@ -71,7 +70,7 @@ pub(crate) fn screen<B: http_body::Body>(
         drop_unwanted(request.headers_mut(), options);
     }
     if *request.method() == Method::OPTIONS && is_last_hop(request.headers_mut()) {
-        return Ok(Screened::Answer(Response::new(Body::default())));
+        return Ok(Screened::LastHop);
     }
     Ok(if alone { Screened::PassAlone } else { Screened::Pass })
 }
@@ -180,10 +179,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn check_host(&self, uri: &Uri, version: Version, from_client: bool) -> Result<(), Error> {
+    fn check_host(&self, uri: &Uri, version: Version, peer: Option<&Peer>) -> Result<(), Error> {
         let refuse = |why| Err(Error::new(Kind::InvalidHost, why));
         let host = match (self.host, self.hosts) {
-            (None, _) if from_client && version == Version::HTTP_11 => return refuse("none"),
+            (None, _) if came_from_a_client(peer) && version == Version::HTTP_11 => {
+                return refuse("none");
+            }
             (None, _) => return Ok(()),
             (Some(host), 1) => host.as_bytes(),
             (Some(_), _) => return refuse("more than one"),
@@ -193,8 +194,10 @@ impl<'a> Fields<'a> {
         }
         match uri.authority() {
             // RFC 9113 §8.3.1; in HTTP/1.1 the one in the request target counts (RFC 9112 §3.2.2).
+            // A balancer in this process may have written another Host than came.
             Some(authority)
                 if version >= Version::HTTP_2
+                    && !peer.is_some_and(Peer::is_forwarded)
                     && !host.eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
             {
                 refuse("another than :authority")
