@@ -60,7 +60,8 @@ use http::{Method, Version};
 /// | a version other than 1.0 and 1.1, a blank in the request target, no request target | 400, close |
 /// | a method that is no token | 400, close |
 /// | a fragment in the request target | cut off: the target gets the rest |
-/// | a chunk whose size is no hexadecimal number | the body breaks off: 400, close, and the target sees it end early |
+/// | a chunk whose size is no hexadecimal number below 2^64, one without CRLF after its size or its end, more than 16 KiB of extensions | the body breaks off: 400, close, and the target sees it end early |
+/// | the first bytes of HTTP/2 | no answer, close |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DesyncMode {

@@ -299,6 +299,50 @@ async fn what_hyper_takes_in_its_own_way_is_written_anew() {
     }
 }
 
+#[tokio::test]
+async fn a_body_whose_chunks_are_none_is_400_and_its_end_is_not_made_up() {
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let extension = "a".repeat(16 * 1024);
+    for chunks in [
+        "+4\r\nbody\r\n0\r\n\r\n",
+        "-4\r\nbody\r\n0\r\n\r\n",
+        "0x4\r\nbody\r\n0\r\n\r\n",
+        "g\r\nbody\r\n0\r\n\r\n",
+        "\r\nbody\r\n0\r\n\r\n",
+        ";a\r\nbody\r\n0\r\n\r\n",
+        " 4\r\nbody\r\n0\r\n\r\n",
+        "4 4\r\nbody\r\n0\r\n\r\n",
+        "4_0\r\nbody\r\n0\r\n\r\n",
+        "10000000000000004\r\nbody\r\n0\r\n\r\n",
+        "4\nbody\r\n0\r\n\r\n",
+        "4\rbody\r\n0\r\n\r\n",
+        "4;a\nbody\r\n0\r\n\r\n",
+        "4\r\nbody\n0\r\n\r\n",
+        "4\r\nbody0\r\n\r\n",
+        "4\r\nbodyXX0\r\n\r\n",
+        "3\r\nbody\r\n0\r\n\r\n",
+        "4;a=\"\r\nb\"\r\n0\r\n\r\n",
+        "4\r\nbody\r\n0\n\r\n",
+        "4\r\nbody\r\n0\r\nx a: b\r\n\r\n",
+        "4\r\nbody\r\n0\r\nx-a: b\0\r\n\r\n",
+        &format!("4;{extension}\r\nbody\r\n0\r\n\r\n"),
+    ] {
+        let target = Noting::until("never").await;
+        let front = front(mode(DesyncMode::Monitor), &target).await;
+        let mut client = Socket::connect(front.address()).await;
+        client.send(format!("{head}{chunks}{NEXT}")).await.unwrap();
+        let (answer, _) = client.answer().await;
+        assert_eq!(status(&answer), 400, "{chunks:?}");
+        assert_eq!(field(&answer, "connection"), Some("close"), "{chunks:?}");
+        assert_eq!(client.rest().await, b"", "{chunks:?}");
+        front.at_rest().await;
+        until("the target's connection is closed", || target.server.counts.open() == 0).await;
+        let received = target.received();
+        assert!(received.len() <= 1, "{chunks:?}: {received:?}");
+        assert!(received.iter().all(|all| !all.contains("0\r\n\r\n")), "{chunks:?}: {received:?}");
+    }
+}
+
 // What we see to.
 
 #[tokio::test]
