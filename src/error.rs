@@ -141,7 +141,7 @@ impl Kind {
     fn describe(self) -> &'static str {
         match self {
             Self::MethodNotAllowed => "TRACE and CONNECT are not for this proxy",
-            Self::InvalidUri => "the request target is none",
+            Self::InvalidUri => "the request target is none that a proxy takes",
             Self::InvalidHost => "the Host is not one valid host",
             Self::Desync => "the request may be read in two ways",
             Self::BodyTooLarge => "the request body is too long",
