@@ -21,12 +21,12 @@ use tower::Service;
 use super::{message::Assigned, served::Served};
 use crate::{
     body::{Body, Progress},
-    endpoint::{Address, Endpoint},
+    endpoint::{Address, Endpoint, Line, Tunnel},
     error::{Error, Kind},
     head::Peer,
     lease::Lease,
     outcome::Outcome,
-    proxy,
+    proxy::{self, Asked},
 };
 
 /// Sends an assigned request to its target.
@@ -81,21 +81,29 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
     let Assigned { mut request, rule, group, member, mut lease, peer, fail_open } = assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
+    let asked = Asked::take(&mut request);
     if endpoint.is_local() {
         toward_balancer(&mut request, peer);
     } else {
         toward_target(&mut request, endpoint.address());
     }
     let progress = watch_upload(&mut request, transport.idle_timeout);
-    let answer = match Handle::try_current() {
-        Ok(_) => {
+    let mut switched = None;
+    let answer = match (Handle::try_current(), asked) {
+        (Ok(_), None) => {
             let answer = pin!(endpoint.send(request));
-            within(transport.answer_timeout, progress, answer).await
+            within(transport.answer_timeout, progress, answer).await.and_then(no_switching)
+        }
+        // In a box of its own, since few requests do.
+        (Ok(_), Some(asked)) => {
+            Box::pin(send_upgrade(endpoint, request, asked)).await.map(|(response, agreed)| {
+                switched = agreed;
+                response
+            })
         }
         // There are no timers either.
-        Err(_) => Err(Kind::NoRuntime.into()),
+        (Err(_), _) => Err(Kind::NoRuntime.into()),
     };
-    let answer = answer.and_then(no_switching);
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
@@ -110,6 +118,12 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
     // An error of a balancer behind this one is not ours.
     response.extensions_mut().remove::<Error>();
     response.extensions_mut().insert(served);
+    if let Some((asked, target)) = switched {
+        let client = asked.grant(&mut response);
+        let idle_timeout = transport.idle_timeout;
+        Tunnel { client, target, idle_timeout, lease }.open();
+        return Ok(response.map(|_| Body::default()));
+    }
     Ok(watch_download(response, endpoint, transport.idle_timeout, lease))
 }
 
@@ -162,11 +176,11 @@ fn watch_upload(request: &mut Request<Body>, limit: Duration) -> Option<Arc<Prog
 }
 
 /// Waits for the head of the answer, from when on it is the target that is waited for.
-async fn within(
+async fn within<T>(
     limit: Duration,
     progress: Option<Arc<Progress>>,
-    mut answer: Pin<&mut impl Future<Output = Result<Response<Body>, Error>>>,
-) -> Result<Response<Body>, Error> {
+    mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
+) -> Result<T, Error> {
     let mut late = pin!(sleep_until(Instant::now() + limit));
     loop {
         tokio::select! {
@@ -183,6 +197,36 @@ async fn within(
                 let text = format!("no answer within {limit:?}");
                 return Err(Error::new(Kind::AnswerTimeout, text));
             }
+        }
+    }
+}
+
+/// Sends a request that asks for another protocol. If the target agrees, what was asked comes back
+/// with the target's side of the tunnel to come.
+async fn send_upgrade(
+    endpoint: &Endpoint,
+    request: Request<Body>,
+    asked: Asked,
+) -> Result<(Response<Body>, Option<(Asked, Line)>), Error> {
+    let answer = pin!(endpoint.send_upgrade(request));
+    let (response, line) = match within(endpoint.transport().answer_timeout, None, answer).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            return Err(match error.take_unsent() {
+                Some(mut request) => {
+                    asked.put_back(&mut request);
+                    error.with_unsent(request)
+                }
+                None => error,
+            });
+        }
+    };
+    match line {
+        None => Ok((response, None)),
+        Some(line) if asked.is_granted_by(&response) => Ok((response, Some((asked, line)))),
+        Some(_) => {
+            let text = "the target answered 101 for another protocol than was asked for";
+            Err(Error::new(Kind::Exchange, text))
         }
     }
 }

@@ -11,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 
-use super::options::{ForwardedFor, HttpOptions};
+use super::{
+    options::{ForwardedFor, HttpOptions},
+    upgrade,
+};
 use crate::{body::Body, head::Peer};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -63,12 +66,15 @@ pub(crate) fn introduce(
     options: &HttpOptions,
 ) {
     let trailers = wants_trailers(request.headers());
+    let protocol = upgrade::allowed(request, options);
     host_of_authority(request);
     let headers = request.headers_mut();
     strip_hop_by_hop(headers);
     // The body is read at once, which makes the server send 100 Continue itself.
     headers.remove(header::EXPECT);
-    if trailers {
+    if let Some(protocol) = protocol {
+        upgrade::name(headers, protocol);
+    } else if trailers {
         // We pass trailers on, so we may say so ourselves (RFC 9110 §10.1.4).
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));

@@ -6,8 +6,12 @@
 
 mod headers;
 mod options;
+mod upgrade;
 
-pub(crate) use self::headers::{Introduction, introduce};
+pub(crate) use self::{
+    headers::{Introduction, introduce},
+    upgrade::Asked,
+};
 pub use self::{
     headers::{toward_client, toward_targets},
     options::{ForwardedFor, HttpOptions},

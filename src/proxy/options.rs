@@ -9,6 +9,7 @@
 /// |---|---|---|
 /// | `forwarded_for` | [`ForwardedFor::Append`] | ALB's |
 /// | `forwarded_for_port` | no | ALB's |
+/// | `upgrade` | WebSocket | ALB's; more can be added |
 ///
 /// # Examples
 ///
@@ -24,6 +25,7 @@
 pub struct HttpOptions {
     pub(crate) forwarded_for: ForwardedFor,
     pub(crate) forwarded_for_port: bool,
+    upgrades: Vec<Box<str>>,
 }
 
 /// What becomes of X-Forwarded-For; ALB's `routing.http.xff_header_processing.mode`.
@@ -58,5 +60,31 @@ impl HttpOptions {
     pub fn forwarded_for_port(mut self, port: bool) -> Self {
         self.forwarded_for_port = port;
         self
+    }
+
+    /// Lets clients change to another protocol, as named in `Upgrade`, beside WebSocket: once the target
+    /// has agreed by a 101, bytes are carried both ways as they are.
+    ///
+    /// HTTP/2 cannot be named (`h2c`): its requests would pass by all rules. From requests that ask for
+    /// anything else `Upgrade` is stripped, and they are answered as if they had not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pointsman::proxy::HttpOptions;
+    ///
+    /// let options = HttpOptions::new().upgrade("tcp"); // as container engines attach
+    /// # drop(options);
+    /// ```
+    #[must_use]
+    pub fn upgrade(mut self, name: impl Into<Box<str>>) -> Self {
+        self.upgrades.push(name.into());
+        self
+    }
+
+    /// Tells whether clients may change to this protocol.
+    pub(super) fn may_upgrade(&self, name: &[u8]) -> bool {
+        let is = |may: &str| may.as_bytes().eq_ignore_ascii_case(name);
+        is("websocket") || self.upgrades.iter().any(|may| is(may))
     }
 }
