@@ -19,3 +19,4 @@ mod panics;
 mod sockets;
 mod swaps;
 mod tasks;
+mod tunnels;

@@ -21,3 +21,4 @@ mod killed;
 mod leaving;
 mod reuse;
 mod runtimes;
+mod tunnels;
