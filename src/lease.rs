@@ -46,7 +46,7 @@ impl Default for Load {
 }
 
 impl Load {
-    /// Returns how many exchanges are in flight, from the pick to the end of the body.
+    /// Returns how many exchanges are in flight, from the pick to the end of the body or tunnel.
     pub fn in_flight(&self) -> u32 {
         self.counts.in_flight.load(Ordering::Relaxed)
     }

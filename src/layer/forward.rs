@@ -88,24 +88,19 @@ async fn forward(assigned: Assigned) -> Result<Response<Body>, Error> {
         toward_target(&mut request, endpoint.address());
     }
     let progress = watch_upload(&mut request, transport.idle_timeout);
-    let mut switched = None;
-    let answer = match (Handle::try_current(), asked) {
-        (Ok(_), None) => {
+    let answer = match asked {
+        // There are no timers either.
+        _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
+        None => {
             let answer = pin!(endpoint.send(request));
-            within(transport.answer_timeout, progress, answer).await.and_then(no_switching)
+            let answer = within(transport.answer_timeout, progress, answer).await;
+            answer.and_then(no_switching).map(|response| (response, None))
         }
         // In a box of its own, since few requests do.
-        (Ok(_), Some(asked)) => {
-            Box::pin(send_upgrade(endpoint, request, asked)).await.map(|(response, agreed)| {
-                switched = agreed;
-                response
-            })
-        }
-        // There are no timers either.
-        (Err(_), _) => Err(Kind::NoRuntime.into()),
+        Some(asked) => Box::pin(send_upgrade(endpoint, request, asked)).await,
     };
-    let mut response = match answer {
-        Ok(response) => response,
+    let (mut response, switched) = match answer {
+        Ok(answer) => answer,
         Err(error) => {
             lease.settle(outcome_of(error.kind()));
             let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());

@@ -143,6 +143,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_grants_has_no_length() {
+        let client = hyper::upgrade::on(&mut Request::new(()));
+        let asked = Asked { token: HeaderValue::from_static("websocket"), client };
+        let mut answer = Response::new(Body::default());
+        answer.headers_mut().insert("content-length", HeaderValue::from_static("0"));
+        _ = asked.grant(&mut answer);
+        assert!(answer.headers().get("content-length").is_none());
+        assert_eq!(answer.headers()["connection"], "upgrade");
+        assert_eq!(answer.headers()["upgrade"], "websocket");
+    }
+
+    #[test]
     fn nothing_else_is() {
         let plain = |fields| check(fields, |_| {}, HttpOptions::default(), &[]);
         plain(&[("upgrade", "websocket")]);
