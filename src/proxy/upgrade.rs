@@ -115,7 +115,7 @@ mod tests {
             request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
         }
         // There is no other way to one but a response of hyper's; this one is never polled.
-        request.extensions_mut().insert(hyper::upgrade::on(&mut Request::new(())));
+        request.extensions_mut().insert(hyper::upgrade::on(Request::new(())));
         change(&mut request);
         let available = request.extensions().get::<OnUpgrade>().is_some();
         super::super::toward_targets(&mut request, None, &options);
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_grants_has_no_length() {
-        let client = hyper::upgrade::on(&mut Request::new(()));
+        let client = hyper::upgrade::on(Request::new(()));
         let asked = Asked { token: HeaderValue::from_static("websocket"), client };
         let mut answer = Response::new(Body::default());
         answer.headers_mut().insert("content-length", HeaderValue::from_static("0"));

@@ -644,7 +644,7 @@ mod draining {
         let front = Front::of([server.address]).await;
         let ours = Ours::builder().bind(([127, 0, 0, 1], 0)).drain_timeout(drain);
         // What it does for its idle connections is nothing to a tunnel.
-        let ours = ours.idle_timeout(SHORT).head_timeout(SHORT).build().unwrap();
+        let ours = ours.idle_timeout(SHORT).build().unwrap();
         let address = ours.local_addrs()[0];
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = ours.serve_until(front.balancer.clone(), async { _ = stopped.await });
