@@ -21,7 +21,7 @@ use pointsman::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
@@ -633,6 +633,7 @@ async fn who_sends_faster_than_the_other_side_reads_is_stopped() {
 #[cfg(feature = "server")]
 mod draining {
     use pointsman::server::{Drained, Server as Ours};
+    use tokio::sync::oneshot;
 
     use super::*;
 
