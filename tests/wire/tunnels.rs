@@ -122,7 +122,7 @@ fn group() -> TargetGroup {
     TargetGroup::builder("web").build().unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_websocket_passes_whoever_stands_in_front_and_behind() {
     let (behind, _app) = by_axum(echoing()).await;
     let tungstenite = echoing_server().await;
@@ -160,19 +160,27 @@ async fn a_websocket_passes_whoever_stands_in_front_and_behind() {
     inner.at_rest().await;
 }
 
-#[tokio::test]
-async fn many_messages_pass_a_reader_that_takes_its_time() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_wait_for_a_reader_that_takes_its_time() {
+    const MESSAGES: u8 = 64;
     let target = echoing_server().await;
     let front = Front::of([target.address]).await;
     let (mut sink, mut stream) = connect(front.address()).await.split();
+    let (tell, mut sent) = mpsc::unbounded_channel();
     let sending = tokio::spawn(async move {
-        for byte in 0..32 {
+        for byte in 0..MESSAGES {
             sink.send(Message::binary(vec![byte; MIB])).await.unwrap();
+            tell.send(byte).unwrap();
         }
         sink
     });
-    for byte in 0..32u8 {
-        tokio::task::yield_now().await;
+    let mut last = 0;
+    while let Ok(Some(byte)) = timeout(Duration::from_millis(500), sent.recv()).await {
+        last = byte;
+    }
+    // What there is between them has room for some; the rest waits where it is made.
+    assert!(last + 1 < MESSAGES, "nothing stops the sender");
+    for byte in 0..MESSAGES {
         let message = soon("a message", stream.next()).await.unwrap().unwrap();
         assert!(message.into_data() == vec![byte; MIB], "changed on the way");
     }
@@ -600,7 +608,7 @@ async fn fill(socket: &mut Socket) -> usize {
     written
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_sends_faster_than_the_other_side_reads_is_stopped() {
     let (server, mut connections) = handed_over().await;
     let front = Front::of([server.address]).await;
@@ -675,7 +683,7 @@ mod draining {
         front.at_rest().await;
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_server_that_ends_cuts_its_tunnels_at_the_deadline() {
         let (front, mut client, mut target, stop, serving) = tunnelled(SHORT).await;
         stop.send(()).unwrap();
