@@ -52,8 +52,7 @@
 //! | no request for [`idle_timeout`](ServerBuilder::idle_timeout) | close |
 //! | taking no more of an answer for `idle_timeout` | close |
 //! | a request body that stalls | the service's affair; a `LoadBalancer` answers 408 |
-//! | doing nothing on a connection that was taken over | the service's affair; a `LoadBalancer` closes it
-//! after its group's `idle_timeout` |
+//! | silence on a connection that was taken over | the service's affair; a `LoadBalancer` closes it |
 //! | leaving | the request's future or the response's body is dropped |
 //!
 //! What ends badly is one `tracing` event at level debug, with a `reason`: `head_too_large`,
