@@ -25,3 +25,4 @@ mod outcomes;
 mod retries;
 mod reuse;
 mod runtimes;
+mod tunnels;
