@@ -14,6 +14,7 @@ use super::{
     report::{Finding, InvalidDocument, Report},
     security_group::SecurityGroups,
 };
+use crate::server::Limits;
 
 /// ALB's quotas of one load balancer.
 const LISTENERS_MAX: usize = 50;
@@ -60,6 +61,8 @@ pub struct Document {
     pub(super) groups: Vec<GroupPlan>,
     pub(super) listeners: Vec<ListenerPlan>,
     pub(super) security_groups: SecurityGroups,
+    /// Of the connections of clients.
+    pub(super) limits: Limits,
     warnings: Vec<Finding>,
     lints: Vec<Finding>,
 }
@@ -77,6 +80,7 @@ impl Document {
             groups: Vec::new(),
             listeners: Vec::new(),
             security_groups: SecurityGroups::default(),
+            limits: Limits::default(),
             warnings: Vec::new(),
             lints: Vec::new(),
         };
@@ -123,6 +127,10 @@ impl Document {
             }
         }
         let idle_timeout = attributes.seconds(attributes::IDLE_TIMEOUT);
+        self.limits.idle = idle_timeout;
+        // ALB has one timeout for both.
+        self.limits.head = self.limits.head.min(idle_timeout);
+        self.limits.keep_alive = attributes.seconds(attributes::CLIENT_KEEP_ALIVE);
         let known = self.read_groups(object, idle_timeout, report);
         self.read_listeners(object, &known, report);
     }

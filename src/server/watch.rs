@@ -1,4 +1,5 @@
-//! What a connection waits for its client to do, since when, and until when.
+//! What a connection waits for its client to do, since when, and until when; and which answer is to be
+//! its last.
 //!
 //! hyper asks its timer for a sleep when it begins to wait for the head of a request, and drops the
 //! sleep when the head is there. [`Heads`], given to hyper as its timer, notes that, and [`Watched`],
@@ -7,10 +8,11 @@
 
 use std::{
     io,
+    num::NonZeroU64,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -19,16 +21,31 @@ use std::{
 use hyper::rt::{Sleep, Timer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
-/// How long a client may take.
+/// How long a client may take, and how long it may stay.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// From the first byte of a head to its last; that of the first request from accepting on.
-    pub(super) head: Duration,
+    pub(crate) head: Duration,
     /// From the end of an exchange to the next head's first byte, and to take any more of an answer.
-    pub(super) idle: Duration,
+    pub(crate) idle: Duration,
+    /// From accepting on; the next answer after it is the last.
+    pub(crate) keep_alive: Duration,
+    /// How many requests may come.
+    pub(crate) requests: Option<NonZeroU64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(3600),
+            requests: None,
+        }
+    }
 }
 
 /// What a client let pass.
@@ -39,6 +56,13 @@ pub(super) enum Late {
     Write,
 }
 
+/// What a connection is waiting for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Late(Late),
+    Old,
+}
+
 /// The waits of one connection; only its own task reads and writes them.
 pub(super) struct Watch {
     limits: Limits,
@@ -46,6 +70,8 @@ pub(super) struct Watch {
     idle: Since,
     head: Since,
     write: Since,
+    requests: AtomicU64,
+    old: AtomicBool,
 }
 
 /// Since when something is waited for, in microseconds from when the connection was opened.
@@ -79,22 +105,37 @@ impl Watch {
             idle: not(),
             head: Since(AtomicU64::new(0)),
             write: not(),
+            requests: AtomicU64::new(0),
+            old: AtomicBool::new(false),
         }
     }
 
-    /// Returns when the client will be late, and with what; `None` while nothing is waited for, or
-    /// for ever.
-    pub(super) fn due(&self) -> Option<(Instant, Late)> {
-        let due = |since: &Since, limit, late| {
-            let due = self.opened.checked_add(since.get()?)?.checked_add(limit)?;
-            Some((due, late))
+    /// Returns what is due next, and when; `None` while nothing is waited for, or for ever.
+    fn due(&self) -> Option<(Instant, Due)> {
+        let due = |since: Option<Duration>, limit, what| {
+            let due = self.opened.checked_add(since?)?.checked_add(limit)?;
+            Some((due, what))
         };
+        let grows_old = (!self.old.load(Ordering::Relaxed)).then_some(Duration::ZERO);
         let dues = [
-            due(&self.head, self.limits.head, Late::Head),
-            due(&self.idle, self.limits.idle, Late::Idle),
-            due(&self.write, self.limits.idle, Late::Write),
+            due(self.head.get(), self.limits.head, Due::Late(Late::Head)),
+            due(self.idle.get(), self.limits.idle, Due::Late(Late::Idle)),
+            due(self.write.get(), self.limits.idle, Due::Late(Late::Write)),
+            due(grows_old, self.limits.keep_alive, Due::Old),
         ];
         dues.into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// Notes a request.
+    pub(super) fn asked(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells whether the answer to the request that was noted last is the last of the connection.
+    pub(super) fn is_last(&self) -> bool {
+        let requests = || self.requests.load(Ordering::Relaxed);
+        self.old.load(Ordering::Relaxed)
+            || self.limits.requests.is_some_and(|max| requests() >= max.get())
     }
 
     fn now(&self) -> u64 {
@@ -127,6 +168,35 @@ impl Watch {
             self.write.clear();
         } else if self.write.get().is_none() {
             self.write.set(self.now());
+        }
+    }
+}
+
+/// The one timer of a connection. What is waited for changes with each request, so it is moved when
+/// it fires too early, and otherwise only if it would fire too late.
+#[derive(Default)]
+pub(super) struct Deadline {
+    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Deadline {
+    /// Waits until the client is late.
+    pub(super) fn poll_late(&mut self, watch: &Watch, cx: &mut Context<'_>) -> Poll<Late> {
+        loop {
+            let Some((at, due)) = watch.due() else { return Poll::Pending };
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            if at < sleep.deadline() {
+                sleep.as_mut().reset(at);
+            }
+            ready!(sleep.as_mut().poll(cx));
+            if Instant::now() < at {
+                sleep.as_mut().reset(at);
+                continue;
+            }
+            match due {
+                Due::Late(late) => return Poll::Ready(late),
+                Due::Old => watch.old.store(true, Ordering::Relaxed),
+            }
         }
     }
 }
