@@ -34,6 +34,8 @@ pub enum Kind {
     Exchange,
     /// The target did not send the head of its answer in time.
     AnswerTimeout,
+    /// The request's own deadline passed before the head of an answer was in.
+    RequestTimeout,
     /// The target was deregistered, and the exchange outlived the deregistration delay.
     Cut,
     /// The client's request body broke off.
@@ -63,7 +65,7 @@ impl Kind {
     /// | `NoPeer`, `Panicked`, `NoRuntime`, `Other` | 500 |
     /// | `Connect`, `Exchange`, `Cut` | 502 |
     /// | `NoTarget`, `Saturated` | 503 |
-    /// | `ConnectTimeout`, `AnswerTimeout` | 504 |
+    /// | `ConnectTimeout`, `AnswerTimeout`, `RequestTimeout` | 504 |
     /// | `RedirectTooLong` | 507 |
     pub fn status(self) -> StatusCode {
         match self {
@@ -75,7 +77,9 @@ impl Kind {
             }
             Self::Connect | Self::Exchange | Self::Cut => StatusCode::BAD_GATEWAY,
             Self::NoTarget | Self::Saturated => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConnectTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ConnectTimeout | Self::AnswerTimeout | Self::RequestTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Self::RedirectTooLong => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
@@ -89,6 +93,7 @@ impl Kind {
             Self::ConnectTimeout => "no connection to the target in time",
             Self::Exchange => "the exchange with the target broke",
             Self::AnswerTimeout => "no answer from the target in time",
+            Self::RequestTimeout => "no answer before the request's deadline",
             Self::Cut => "the exchange outlived the deregistration delay",
             Self::ClientBody => "the client's request body broke off",
             Self::ClientIdle => "the client stopped sending its request",

@@ -225,7 +225,9 @@ impl<S> Rules<S> {
                     None => proxy::toward_targets(&mut request, peer.as_ref(), options),
                     client => proxy::introduce(&mut request, client, options),
                 }
-                return Ok(Decision::Forward(Routed::new(request, rule, group).with_peer(peer)));
+                let deadline = options.request_timeout.map(|limit| Instant::now() + limit);
+                let routed = Routed::new(request, rule, group).with_peer(peer);
+                return Ok(Decision::Forward(routed.with_deadline(deadline)));
             }
             Action::Redirect(redirect) => {
                 redirect.response(&head).map_err(|error| error.with_rule(rule))?

@@ -9,13 +9,17 @@ use std::{
 
 use futures_util::future::Either;
 use http::Response;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::{
     message::{Assigned, Routed},
     stage::Stage,
 };
-use crate::{body::Body, error::Error};
+use crate::{
+    body::Body,
+    error::{Error, Kind},
+};
 
 /// Makes [`Select`].
 ///
@@ -73,6 +77,11 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
     }
 
     fn call(&mut self, routed: Routed) -> Self::Future {
+        // The attempt before has used its time up; no target is to be blamed for this one.
+        if routed.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            let error = Error::from(Kind::RequestTimeout).with_rule(routed.rule());
+            return Either::Left(ready(Err(error.with_group(routed.group().name().clone()))));
+        }
         let picked = routed.group().assign(&routed.head(), routed.prefer(), routed.tried());
         let assignment = match picked {
             Ok(assignment) => assignment,
@@ -85,7 +94,8 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
             Assigned::new(request, route.rule, group, assignment.member, assignment.lease)
                 .with_peer(route.peer)
                 .with_fail_open(assignment.fail_open)
-                .with_attempt(attempt);
+                .with_attempt(attempt)
+                .with_deadline(route.deadline);
         Either::Right(self.inner.call(assigned))
     }
 }

@@ -1,5 +1,9 @@
 //! What is done with the messages of all clients: settings with their defaults.
 
+use std::time::Duration;
+
+use crate::clock::WAIT_MAX;
+
 /// What is done with the messages of all clients; the counterparts of ALB's `routing.http.*`
 /// attributes, and more.
 ///
@@ -9,6 +13,7 @@
 /// |---|---|---|
 /// | `forwarded_for` | [`ForwardedFor::Append`] | ALB's |
 /// | `forwarded_for_port` | no | ALB's |
+/// | `request_timeout` | none | ALB has none; streams may last |
 ///
 /// # Examples
 ///
@@ -24,6 +29,7 @@
 pub struct HttpOptions {
     pub(crate) forwarded_for: ForwardedFor,
     pub(crate) forwarded_for_port: bool,
+    pub(crate) request_timeout: Option<Duration>,
 }
 
 /// What becomes of X-Forwarded-For; ALB's `routing.http.xff_header_processing.mode`.
@@ -57,6 +63,21 @@ impl HttpOptions {
     #[must_use]
     pub fn forwarded_for_port(mut self, port: bool) -> Self {
         self.forwarded_for_port = port;
+        self
+    }
+
+    /// Sets how long a request may last, from when it is routed to the end of its answer, with all its
+    /// attempts. What a target does within it is bounded by its group's
+    /// [`Transport`](crate::endpoint::Transport).
+    ///
+    /// Before the answer's head is there, what comes too late is answered 504; or 408, if the rest of
+    /// the request's body was waited for. Afterwards the answer breaks off, so that the client sees that
+    /// it is not whole: an answer that is a stream without end, such as of server-sent events, ends so.
+    /// A client that does not take its answer notices nothing before it goes on: how long it may wait
+    /// is the server's affair.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = Some(timeout.min(WAIT_MAX));
         self
     }
 }
