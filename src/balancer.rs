@@ -149,7 +149,7 @@ impl LoadBalancerBuilder {
     pub fn build(self, rules: RuleTable) -> LoadBalancer {
         let stack = ServiceBuilder::new()
             // Outermost, so that whatever fails below becomes a response.
-            .layer(self.respond)
+            .layer(self.respond.with_proxy_status(self.http.proxy_status.clone()))
             // Before all that needs a group; also where headers are made fit for any target, once.
             .layer(RulesLayer::with_options(rules, self.http, self.find_peer))
             // Above Retry, so that the cookie names the target that answered in the end.

@@ -3,6 +3,8 @@
 //! Who turns an error into a response is `layer/respond.rs`. An error made before anything was sent
 //! keeps the request, so that another target can have it.
 
+mod reason;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -125,6 +127,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: Kind,
     status: Option<StatusCode>,
+    reason: Option<&'static str>,
     rule: Option<RuleId>,
     group: Option<GroupName>,
     target: Option<TargetId>,
@@ -141,9 +144,19 @@ impl Error {
 
     fn make(kind: Kind, source: Option<BoxError>) -> Self {
         let unsent = Mutex::new(None);
-        let (status, rule, group, target) = (None, None, None, None);
+        let (status, reason, rule, group, target) = (None, None, None, None, None);
         let fail_open = false;
-        Self(Arc::new(Inner { kind, status, rule, group, target, fail_open, source, unsent }))
+        Self(Arc::new(Inner {
+            kind,
+            status,
+            reason,
+            rule,
+            group,
+            target,
+            fail_open,
+            source,
+            unsent,
+        }))
     }
 
     /// Returns what went wrong.
@@ -154,6 +167,12 @@ impl Error {
     /// Returns the status a client gets for it.
     pub fn status(&self) -> StatusCode {
         self.0.status.unwrap_or_else(|| self.0.kind.status())
+    }
+
+    /// Returns what went wrong as an error type of RFC 9209: that of its [`Kind`], or one that is more
+    /// exact.
+    pub fn reason(&self) -> &'static str {
+        self.0.reason.unwrap_or_else(|| self.0.kind.reason())
     }
 
     /// Returns the rule that matched, if it came that far.
@@ -193,6 +212,11 @@ impl Error {
     #[must_use]
     pub fn with_target(self, target: TargetId) -> Self {
         self.amend(|inner| inner.target = Some(target))
+    }
+
+    /// Says what went wrong as an error type of RFC 9209, where more is known than the kind says.
+    pub(crate) fn with_reason(self, reason: &'static str) -> Self {
+        self.amend(|inner| inner.reason = Some(reason))
     }
 
     /// Says whether the target was picked without regard to health.
@@ -237,14 +261,17 @@ impl From<BoxError> for Error {
         match error.downcast::<Self>() {
             Ok(error) => *error,
             Err(error) => {
-                let status = if error.is::<tower::timeout::error::Elapsed>() {
-                    Some(StatusCode::GATEWAY_TIMEOUT)
+                let (status, reason) = if error.is::<tower::timeout::error::Elapsed>() {
+                    (Some(StatusCode::GATEWAY_TIMEOUT), Some("http_response_timeout"))
                 } else if error.is::<tower::load_shed::error::Overloaded>() {
-                    Some(StatusCode::SERVICE_UNAVAILABLE)
+                    (Some(StatusCode::SERVICE_UNAVAILABLE), None)
                 } else {
-                    None
+                    (None, None)
                 };
-                Self::new(Kind::Other, error).amend(|inner| inner.status = status)
+                Self::new(Kind::Other, error).amend(|inner| {
+                    inner.status = status;
+                    inner.reason = reason;
+                })
             }
         }
     }

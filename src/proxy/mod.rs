@@ -6,8 +6,12 @@
 
 mod headers;
 mod options;
+mod status;
 
-pub(crate) use self::headers::{Introduction, introduce};
+pub(crate) use self::{
+    headers::{Introduction, introduce},
+    status::{AnswerOf, ProxyStatus},
+};
 pub use self::{
     headers::{toward_client, toward_targets},
     options::{ForwardedFor, HttpOptions},

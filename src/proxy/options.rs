@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::status::ProxyStatus;
 use crate::clock::WAIT_MAX;
 
 /// What is done with the messages of all clients; the counterparts of ALB's `routing.http.*`
@@ -13,6 +14,7 @@ use crate::clock::WAIT_MAX;
 /// |---|---|---|
 /// | `forwarded_for` | [`ForwardedFor::Append`] | ALB's |
 /// | `forwarded_for_port` | no | ALB's |
+/// | `proxy_status` | none | it is one more field for whoever looks for it |
 /// | `request_timeout` | none | ALB has none; streams may last |
 ///
 /// # Examples
@@ -29,6 +31,7 @@ use crate::clock::WAIT_MAX;
 pub struct HttpOptions {
     pub(crate) forwarded_for: ForwardedFor,
     pub(crate) forwarded_for_port: bool,
+    pub(crate) proxy_status: Option<ProxyStatus>,
     pub(crate) request_timeout: Option<Duration>,
 }
 
@@ -63,6 +66,20 @@ impl HttpOptions {
     #[must_use]
     pub fn forwarded_for_port(mut self, port: bool) -> Self {
         self.forwarded_for_port = port;
+        self
+    }
+
+    /// Has Proxy-Status (RFC 9209) on every answer say whose it is, under the name of this proxy: `edge`
+    /// alone on what a rule answers, `edge; received-status=503` on what came from a target, and
+    /// `edge; error=connection_refused` on an error of the proxy's own, with the
+    /// [reason](crate::error::Error::reason) of the error. What a target wrote stays in front. Addresses
+    /// are never told.
+    ///
+    /// A name that is no token of RFC 9651 is put into quotes, and what even then cannot be in a field
+    /// becomes an underscore.
+    #[must_use]
+    pub fn proxy_status(mut self, name: &str) -> Self {
+        self.proxy_status = Some(ProxyStatus::new(name));
         self
     }
 

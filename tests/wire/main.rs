@@ -22,3 +22,4 @@ mod leaving;
 mod outcomes;
 mod reuse;
 mod runtimes;
+mod statuses;
