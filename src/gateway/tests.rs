@@ -178,7 +178,7 @@ fn how_long_clients_may_take_and_stay_is_what_the_attributes_say() {
         let limits = Document::parse(&document.to_string()).unwrap().limits;
         let expected = [idle, head, keep_alive].map(Duration::from_secs);
         assert_eq!([limits.idle, limits.head, limits.keep_alive], expected);
-        assert_eq!(limits.requests, None);
+        assert_eq!(limits.requests, u64::MAX);
     }
     check(&[], 60, 30, 3600);
     check(&[("client_keep_alive.seconds", "60")], 60, 30, 60);

@@ -72,7 +72,12 @@ where
         }
         deadline.poll_late(&watch, cx).map(|late| match late {
             Late::Idle => Ok(()),
-            Late::Head => Err("head_timeout"),
+            Late::Head => {
+                watch.refuse();
+                // What that read makes of the connection is no news.
+                _ = connection.as_mut().poll(cx);
+                Err("head_timeout")
+            }
             Late::Write => Err("write_timeout"),
         })
     })

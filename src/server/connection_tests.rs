@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     future::{pending, ready},
-    num::NonZeroU64,
 };
 
 use http_body_util::{BodyExt, Full};
@@ -14,10 +13,10 @@ use tokio::{
 };
 use tower::service_fn;
 
-use super::*;
+use super::{super::watch::LATE, *};
 
 const LIMITS: Limits =
-    Limits { head: seconds(30), idle: seconds(60), keep_alive: Duration::MAX, requests: None };
+    Limits { head: seconds(30), idle: seconds(60), keep_alive: Duration::MAX, requests: u64::MAX };
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 const fn seconds(seconds: u64) -> Duration {
@@ -100,7 +99,10 @@ async fn a_first_head_may_take_its_time_from_accepting_on() {
         served.send(begun).await;
         let mut answer = String::new();
         served.client.read_to_string(&mut answer).await.unwrap();
-        assert_eq!(answer, "", "after {begun:?}");
+        match begun {
+            "" => assert_eq!(answer, ""),
+            _ => assert_eq!(answer.as_bytes(), LATE, "after {begun:?}"),
+        }
         assert_eq!(served.end().await, (Err("head_timeout"), 30), "after {begun:?}");
     }
 }
@@ -140,6 +142,9 @@ async fn a_later_head_may_take_its_time_from_its_first_byte() {
     served.receive().await;
     sleep(seconds(50)).await;
     served.send("GET /").await;
+    let mut answer = Vec::new();
+    served.client.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, LATE);
     assert_eq!(served.end().await, (Err("head_timeout"), 50 + 29 + 50 + 30));
 }
 
@@ -265,7 +270,7 @@ async fn an_answer_under_way_is_not_cut_by_age_and_one_not_begun_says_close() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_brings_only_so_many_requests() {
     for max in [1, 2, 5] {
-        let mut served = Served::hello_within(Limits { requests: NonZeroU64::new(max), ..LIMITS });
+        let mut served = Served::hello_within(Limits { requests: max, ..LIMITS });
         for request in 1..=max {
             served.send(GET).await;
             assert_eq!(closes(&served.receive().await), request == max, "{request} of {max}");
@@ -280,7 +285,7 @@ async fn a_change_of_protocol_says_to_which_even_if_it_is_the_last_answer() {
         let switching = Response::builder().status(101).header("connection", "upgrade");
         ready(Ok(switching.header("upgrade", "x").body(Body::default()).unwrap()))
     });
-    let limits = Limits { requests: NonZeroU64::new(1), ..LIMITS };
+    let limits = Limits { requests: 1, ..LIMITS };
     let mut served = Served::within(limits, service);
     served.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
     let mut head = Vec::new();
@@ -297,7 +302,7 @@ async fn no_limit_is_too_long() {
         head: Duration::MAX,
         idle: Duration::MAX,
         keep_alive: Duration::MAX,
-        requests: None,
+        requests: u64::MAX,
     };
     let service = service_fn(|_: Request<Body>| ready(Ok(Response::new(Body::from("hello")))));
     let mut served = Served::within(forever, service);

@@ -47,7 +47,7 @@
 //! |---|---|
 //! | a head of more than 64 KiB or 256 fields | 431 and close |
 //! | a head that is none | 400 and close |
-//! | a head that takes longer than [`head_timeout`](ServerBuilder::head_timeout) | close, without an answer |
+//! | a head that takes longer than [`head_timeout`](ServerBuilder::head_timeout) | 408 and close; without an answer, if none of it came |
 //! | no request for [`idle_timeout`](ServerBuilder::idle_timeout) | close |
 //! | taking no more of an answer for `idle_timeout` | close |
 //! | staying for longer than [`client_keep_alive`](ServerBuilder::client_keep_alive) | the next answer says `Connection: close` |
@@ -69,7 +69,6 @@ use std::{
     future::pending,
     io,
     net::{self, SocketAddr},
-    num::NonZeroU64,
     sync::Arc,
     time::Duration,
 };
@@ -178,6 +177,9 @@ pub enum BuildError {
     /// A timeout is zero; its name.
     #[error("{0} 0s: expected more")]
     ZeroTimeout(&'static str),
+    /// A number is zero; its name.
+    #[error("{0} 0: expected 1 or more")]
+    ZeroCount(&'static str),
     /// There is no tokio runtime here to listen on.
     #[error("not within a tokio runtime")]
     NoRuntime,
@@ -230,8 +232,8 @@ impl ServerBuilder {
 
     /// Sets how many requests a connection may bring: the answer to the last says `Connection: close`,
     /// and ends it.
-    pub fn requests_per_connection_max(mut self, max: impl Into<Option<NonZeroU64>>) -> Self {
-        self.limits.requests = max.into();
+    pub fn requests_per_connection_max(mut self, max: u64) -> Self {
+        self.limits.requests = max;
         self
     }
 
@@ -252,14 +254,17 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// If there is none or one cannot be bound; if `head_timeout`, `idle_timeout` or
-    /// `client_keep_alive` is zero; outside a tokio runtime.
+    /// If there is none or one cannot be bound; if `head_timeout`, `idle_timeout`,
+    /// `client_keep_alive` or `requests_per_connection_max` is zero; outside a tokio runtime.
     ///
     /// # Panics
     ///
     /// As tokio does, if the runtime was made without I/O.
     pub fn build(mut self) -> Result<Server, BuildError> {
-        let Limits { head, idle, keep_alive, .. } = self.limits;
+        let Limits { head, idle, keep_alive, requests } = self.limits;
+        if requests == 0 {
+            return Err(BuildError::ZeroCount("requests_per_connection_max"));
+        }
         for (name, timeout) in
             [("head_timeout", head), ("idle_timeout", idle), ("client_keep_alive", keep_alive)]
         {

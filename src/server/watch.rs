@@ -8,7 +8,6 @@
 
 use std::{
     io,
-    num::NonZeroU64,
     pin::Pin,
     sync::{
         Arc,
@@ -34,7 +33,7 @@ pub(crate) struct Limits {
     /// From accepting on; the next answer after it is the last.
     pub(crate) keep_alive: Duration,
     /// How many requests may come.
-    pub(crate) requests: Option<NonZeroU64>,
+    pub(crate) requests: u64,
 }
 
 impl Default for Limits {
@@ -43,10 +42,14 @@ impl Default for Limits {
             head: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             keep_alive: Duration::from_secs(3600),
-            requests: None,
+            requests: u64::MAX,
         }
     }
 }
+
+/// The answer to a head that is late.
+pub(super) const LATE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What a client let pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,9 @@ pub(super) struct Watch {
     idle: Since,
     head: Since,
     write: Since,
+    /// Whether any of the head that is waited for has come.
+    begun: AtomicBool,
+    refused: AtomicBool,
     requests: AtomicU64,
     old: AtomicBool,
 }
@@ -105,6 +111,8 @@ impl Watch {
             idle: not(),
             head: Since(AtomicU64::new(0)),
             write: not(),
+            begun: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             old: AtomicBool::new(false),
         }
@@ -133,9 +141,8 @@ impl Watch {
 
     /// Tells whether the answer to the request that was noted last is the last of the connection.
     pub(super) fn is_last(&self) -> bool {
-        let requests = || self.requests.load(Ordering::Relaxed);
         self.old.load(Ordering::Relaxed)
-            || self.limits.requests.is_some_and(|max| requests() >= max.get())
+            || self.requests.load(Ordering::Relaxed) >= self.limits.requests
     }
 
     fn now(&self) -> u64 {
@@ -152,6 +159,13 @@ impl Watch {
     fn has_head(&self) {
         self.head.clear();
         self.idle.clear();
+        self.begun.store(false, Ordering::Relaxed);
+    }
+
+    /// Has the next read answer a head that is late, and end the connection; of one that has not begun,
+    /// nobody waits for an answer.
+    pub(super) fn refuse(&self) {
+        self.refused.store(self.begun.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Notes the first byte of a head. One that came together with the request before is noted only
@@ -160,6 +174,9 @@ impl Watch {
         if self.idle.get().is_some() {
             self.idle.clear();
             self.head.set(self.now());
+        }
+        if self.head.get().is_some() {
+            self.begun.store(true, Ordering::Relaxed);
         }
     }
 
@@ -255,12 +272,19 @@ impl<I: Unpin> Watched<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.watch.refused.swap(false, Ordering::Relaxed) {
+            // hyper has nothing to write then. Whoever does not take this at once is not waited for.
+            if self.stream().poll_write(cx, LATE).is_ready() {
+                _ = self.stream().poll_flush(cx);
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(self.stream().poll_read(cx, buf))?;
         if buf.filled().len() > before {
