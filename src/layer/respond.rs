@@ -70,8 +70,8 @@ impl RespondLayer {
     /// Has every answer say whose it is, as
     /// [`HttpOptions::proxy_status`](crate::proxy::HttpOptions::proxy_status) does.
     #[must_use]
-    pub fn proxy_status(self, name: &str) -> Self {
-        self.with_proxy_status(Some(ProxyStatus::new(name)))
+    pub fn proxy_status(self, name: ProxyStatus) -> Self {
+        self.with_proxy_status(Some(name))
     }
 
     pub(crate) fn with_proxy_status(mut self, status: Option<ProxyStatus>) -> Self {

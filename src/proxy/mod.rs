@@ -10,9 +10,10 @@ mod status;
 
 pub(crate) use self::{
     headers::{Introduction, introduce},
-    status::{AnswerOf, ProxyStatus},
+    status::AnswerOf,
 };
 pub use self::{
     headers::{toward_client, toward_targets},
     options::{ForwardedFor, HttpOptions},
+    status::{InvalidProxyStatus, ProxyStatus},
 };

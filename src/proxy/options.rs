@@ -74,12 +74,9 @@ impl HttpOptions {
     /// `edge; error=connection_refused` on an error of the proxy's own, with the
     /// [reason](crate::error::Error::reason) of the error. What a target wrote stays in front. Addresses
     /// are never told.
-    ///
-    /// A name that is no token of RFC 9651 is put into quotes, and what even then cannot be in a field
-    /// becomes an underscore.
     #[must_use]
-    pub fn proxy_status(mut self, name: &str) -> Self {
-        self.proxy_status = Some(ProxyStatus::new(name));
+    pub fn proxy_status(mut self, name: ProxyStatus) -> Self {
+        self.proxy_status = Some(name);
         self
     }
 

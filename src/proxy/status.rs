@@ -2,7 +2,7 @@
 //!
 //! What lies behind the proxy is not told: neither the next hop nor the words of an error.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -10,9 +10,25 @@ use crate::error::Error;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
-/// Writes Proxy-Status under a name.
+/// The name of a proxy in Proxy-Status; shared by its clones.
+///
+/// # Examples
+///
+/// ```
+/// use pointsman::proxy::{HttpOptions, ProxyStatus};
+///
+/// let options = HttpOptions::new().proxy_status(ProxyStatus::new("edge-1")?);
+/// assert!(ProxyStatus::new("naïve").is_err());
+/// # drop(options);
+/// # Ok::<_, pointsman::proxy::InvalidProxyStatus>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct ProxyStatus(Arc<str>);
+pub struct ProxyStatus(Arc<str>);
+
+/// A text that cannot be a name in Proxy-Status.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a name for Proxy-Status: {0:?}, expected printable characters of ASCII")]
+pub struct InvalidProxyStatus(String);
 
 /// Whose answer it is.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +42,20 @@ pub(crate) enum AnswerOf<'a> {
 }
 
 impl ProxyStatus {
-    pub(crate) fn new(name: &str) -> Self {
-        Self(if is_token(name) { name.into() } else { quoted(name).into() })
+    /// Takes a name: a token, such as `edge-1`, or a text, which is put into quotes.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty, or has characters that are not printable or not ASCII's.
+    pub fn new(name: impl Into<String>) -> Result<Self, InvalidProxyStatus> {
+        let name = name.into();
+        if is_token(&name) {
+            return Ok(Self(name.into()));
+        }
+        match !name.is_empty() && name.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+            true => Ok(Self(quoted(&name).into())),
+            false => Err(InvalidProxyStatus(name)),
+        }
     }
 
     /// Adds to what those nearer to the origin have said (RFC 9209 §2).
@@ -52,19 +80,9 @@ fn is_token(name: &str) -> bool {
     first.is_some_and(|b| b.is_ascii_alphabetic() || b == b'*') && name.bytes().all(other)
 }
 
-/// RFC 9651 §3.3.3; what no string may have becomes an underscore.
+/// RFC 9651 §3.3.3.
 fn quoted(name: &str) -> String {
-    let mut text = String::with_capacity(name.len() + 2);
-    text.push('"');
-    for character in name.chars() {
-        _ = match character {
-            '"' | '\\' => write!(text, "\\{character}"),
-            ' '..='~' => text.write_char(character),
-            _ => text.write_char('_'),
-        };
-    }
-    text.push('"');
-    text
+    format!("\"{}\"", name.replace('\\', r"\\").replace('"', r#"\""#))
 }
 
 #[cfg(test)]
@@ -74,7 +92,7 @@ mod tests {
 
     fn check(name: &str, answer: AnswerOf<'_>, expected: &str) {
         let mut headers = HeaderMap::new();
-        ProxyStatus::new(name).append(&mut headers, answer);
+        ProxyStatus::new(name).unwrap().append(&mut headers, answer);
         assert_eq!(headers[PROXY_STATUS], expected);
     }
 
@@ -90,16 +108,21 @@ mod tests {
     fn a_name_is_a_token_or_a_string() {
         check("*a:/1.test", AnswerOf::Rule, "*a:/1.test");
         check("1a", AnswerOf::Rule, "\"1a\"");
-        check("", AnswerOf::Rule, "\"\"");
         check("my \"edge\" \\", AnswerOf::Rule, "\"my \\\"edge\\\" \\\\\"");
-        check("naïve\r\n", AnswerOf::Rule, "\"na_ve__\"");
+        for name in ["", "naïve", "a\r\nb", "a\tb", "\u{7f}"] {
+            let error = ProxyStatus::new(name).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("not a name for Proxy-Status: {name:?}")),
+                "{error}"
+            );
+        }
     }
 
     #[test]
     fn what_others_said_comes_first() {
         let mut headers = HeaderMap::new();
         headers.insert(PROXY_STATUS, HeaderValue::from_static("cache; fwd=miss"));
-        ProxyStatus::new("edge").append(&mut headers, AnswerOf::Rule);
+        ProxyStatus::new("edge").unwrap().append(&mut headers, AnswerOf::Rule);
         let values = headers.get_all(PROXY_STATUS).iter().collect::<Vec<_>>();
         assert_eq!(values, ["cache; fwd=miss", "edge"]);
     }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use pointsman::{
     LoadBalancer, RuleTable, Target, TargetGroup,
     endpoint::Transport,
-    proxy::HttpOptions,
+    proxy::{HttpOptions, ProxyStatus},
     rule::{Condition, FixedResponse, Rule},
 };
 
@@ -52,7 +52,7 @@ async fn playing(answer: &'static str, closes: bool) -> Server {
 }
 
 fn named() -> HttpOptions {
-    HttpOptions::new().proxy_status("edge")
+    HttpOptions::new().proxy_status(ProxyStatus::new("edge").unwrap())
 }
 
 #[tokio::test]
