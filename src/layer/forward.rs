@@ -108,11 +108,12 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     } = assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
-    if endpoint.is_local() {
+    let host_is_ours = if endpoint.is_local() {
         toward_balancer(&mut request, peer);
+        false
     } else {
-        toward_target(&mut request, endpoint.address());
-    }
+        toward_target(&mut request, endpoint.address())
+    };
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
@@ -132,6 +133,9 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
         Err(error) => {
             lease.settle(end_of(error.kind()));
             let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
+            if host_is_ours {
+                forget_host(&error);
+            }
             return Err(error.with_fail_open(fail_open));
         }
     };
@@ -145,8 +149,8 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
 }
 
 /// Does what depends on the target: HTTP/1.1 and its framing, the origin form, and a Host if there is
-/// none.
-fn toward_target(request: &mut Request<Body>, address: &Address) {
+/// none, which it tells.
+fn toward_target(request: &mut Request<Body>, address: &Address) -> bool {
     *request.version_mut() = Version::HTTP_11;
     if request.uri().scheme().is_some() || request.uri().authority().is_some() {
         let path = request.uri().path_and_query().cloned();
@@ -164,6 +168,16 @@ fn toward_target(request: &mut Request<Body>, address: &Address) {
         && let Ok(host) = HeaderValue::try_from(address.to_string())
     {
         request.headers_mut().insert(header::HOST, host);
+        return true;
+    }
+    false
+}
+
+/// Another target, to which an unsent request may go, is another host.
+fn forget_host(error: &Error) {
+    if let Some(mut request) = error.take_unsent() {
+        request.headers_mut().remove(header::HOST);
+        error.keep_unsent(request);
     }
 }
 

@@ -148,6 +148,16 @@ async fn a_client_that_takes_its_answer_too_slowly_is_the_one_that_is_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_an_answer_that_is_taken_late_is_let_through() {
+    let (_, balancer, told) =
+        limited(&[answering("one", |_| async { Response::new(Body::from("all")) })]);
+    let body = balancer.oneshot(get("/")).await.unwrap().into_body();
+    sleep(secs(8)).await;
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "all");
+    assert_eq!(only(&told), (End::Done, Stage::Body, 8));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_without_a_deadline_lasts() {
     let target = answering("one", |_| async { Response::new(dripping(9)) });
     let web = group("web").build().unwrap();

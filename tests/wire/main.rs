@@ -20,6 +20,7 @@ mod draining;
 mod killed;
 mod leaving;
 mod outcomes;
+mod retries;
 mod reuse;
 mod runtimes;
 mod statuses;
