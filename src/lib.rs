@@ -43,11 +43,7 @@
 //! X-Forwarded-\*: what a client sent under these names is dropped, nothing is written, and rules with a
 //! source-ip condition answer 500 rather than guess.
 //!
-//! # Time
-//!
-//! Every wait has a deadline: connecting 10 s, the head of an answer 60 s, a body that stalls 60 s
-//! ([`endpoint::Transport`]), a deregistered target 300 s. A tower `Timeout` around the balancer looks
-//! to it like a client that left; one between the floors is answered 504.
+#![doc = include_str!("limits.md")]
 //!
 //! # Features
 //!
