@@ -43,6 +43,10 @@
 //! X-Forwarded-\*: what a client sent under these names is dropped, nothing is written, and rules with a
 //! source-ip condition answer 500 rather than guess.
 //!
+//! No proxy in front is believed unless it is named:
+//! [`HttpOptions::trusted_proxies`](proxy::HttpOptions::trusted_proxies) says by their addresses which
+//! are, and then rules, sessions and targets see the client that the proxy speaks for.
+//!
 #![doc = include_str!("limits.md")]
 //!
 //! # Features
@@ -90,6 +94,7 @@ pub mod lease;
 pub mod outcome;
 pub mod id;
 pub mod head;
+pub mod cidr;
 pub mod clock;
 pub mod rng;
 

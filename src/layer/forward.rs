@@ -27,7 +27,7 @@ use crate::{
     head::Peer,
     lease::{Lease, Observer, Progress},
     outcome::{End, Outcome},
-    proxy,
+    proxy::{self, HttpOptions, Via},
 };
 
 /// Sends an assigned request to its target.
@@ -57,12 +57,20 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct Forward {
     observer: Option<Observer>,
+    via: Option<Via>,
 }
 
 impl Forward {
     /// Makes the service; the settings are each group's `Transport`.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets what is done with all messages: answers get the Via of these options.
+    #[must_use]
+    pub fn options(mut self, options: &HttpOptions) -> Self {
+        self.via.clone_from(&options.via);
+        self
     }
 
     /// Has a function told of each exchange when it has ended, by whoever ends it; so it must be quick.
@@ -76,7 +84,7 @@ impl Forward {
 
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Forward").finish_non_exhaustive()
+        f.debug_struct("Forward").field("via", &self.via).finish_non_exhaustive()
     }
 }
 
@@ -90,11 +98,11 @@ impl Service<Assigned> for Forward {
     }
 
     fn call(&mut self, assigned: Assigned) -> Self::Future {
-        Box::pin(forward(assigned, self.observer.clone()))
+        Box::pin(forward(assigned, self.clone()))
     }
 }
 
-async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Response<Body>, Error> {
+async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>, Error> {
     let Assigned {
         mut request,
         rule,
@@ -117,7 +125,7 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
-    lease.account_mut().identify(observer, rule, &group, member.id(), attempt);
+    lease.account_mut().identify(settings.observer, rule, &group, member.id(), attempt);
     let answer = match Handle::try_current() {
         Ok(_) => {
             let answer = pin!(endpoint.send_for(request, lease.account_mut()));
@@ -139,7 +147,7 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
             return Err(error.with_fail_open(fail_open));
         }
     };
-    proxy::toward_client(&mut response);
+    proxy::return_to_client(&mut response, settings.via.as_ref());
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
     // An error of a balancer behind this one is not ours.

@@ -5,15 +5,27 @@
 //! `layer/forward.rs`'s. What is settled here for all requests is [`HttpOptions`].
 
 mod headers;
+mod hop_by_hop;
+mod spoofed;
+mod trusted;
+mod introduction;
+mod forwarded;
+mod host;
+mod trace_id;
+mod via;
+mod list;
 mod options;
 mod status;
 
 pub(crate) use self::{
-    headers::{Introduction, introduce},
+    headers::{effective_peer, introduce, mark_trusted, return_to_client},
+    introduction::Introduction,
     status::AnswerOf,
 };
 pub use self::{
     headers::{toward_client, toward_targets},
     options::{ForwardedFor, HttpOptions},
     status::{InvalidProxyStatus, ProxyStatus},
+    trace_id::TraceIds,
+    via::{InvalidVia, Via},
 };

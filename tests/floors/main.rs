@@ -18,6 +18,7 @@ mod errors;
 mod groups;
 mod outcomes;
 mod panics;
+mod proxies;
 mod retries;
 mod sockets;
 mod swaps;

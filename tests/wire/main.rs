@@ -17,6 +17,7 @@ mod bodies;
 mod bytes;
 mod deadlines;
 mod draining;
+mod headers;
 mod killed;
 mod leaving;
 mod outcomes;
