@@ -18,8 +18,8 @@ pub(super) enum Side {
     Target,
 }
 
-/// How long a body may stall, and when it must be at its end. The timer is made at the first stall, so a body that is there at once
-/// costs none.
+/// How long a body may stall, and when it must be at its end. The timer is made at the first stall, so
+/// a body that is there at once costs none.
 #[derive(Default)]
 pub(super) struct Watch {
     pub(super) idle: Option<(Side, Duration)>,

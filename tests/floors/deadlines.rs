@@ -36,13 +36,17 @@ type Told = Arc<Mutex<Vec<Outcome>>>;
 
 /// A balancer whose requests may last 7 s, and whose targets may take 10 s for all they do.
 fn limited(targets: &[Target]) -> (TargetGroup, LoadBalancer, Told) {
+    limited_to(7, targets)
+}
+
+fn limited_to(limit: u64, targets: &[Target]) -> (TargetGroup, LoadBalancer, Told) {
     let transport = Transport::new().answer_timeout(secs(10)).idle_timeout(secs(10));
     let web = group("web").transport(transport).build().unwrap();
     targets.iter().cloned().for_each(|target| web.register(target));
     let told = Told::default();
     let observer = Arc::clone(&told);
     let balancer = LoadBalancer::builder()
-        .http(HttpOptions::new().request_timeout(secs(7)))
+        .http(HttpOptions::new().request_timeout(secs(limit)))
         .observe(move |outcome| observer.lock().unwrap().push(outcome.clone()))
         .build(RuleTable::forward_to(&web));
     (web, balancer, told)
@@ -108,12 +112,15 @@ async fn a_client_whose_request_is_not_whole_at_the_deadline_is_408() {
         _ = request.into_body().collect().await;
         Response::new(Body::default())
     });
-    let (web, balancer, told) = limited(&[reading]);
-    let request = Request::post("/").body(dripping(2)).unwrap();
-    let answer = send(&balancer, request).await;
-    assert_eq!((answer.status, answer.error.unwrap().kind()), (408, Kind::ClientIdle));
-    assert_eq!(only(&told), (End::ClientLate, Stage::Head, 7));
-    assert_eq!(counts(&web.status(), "one"), (0, 0, 0));
+    // Before and after the target would be late if the client had sent nothing more.
+    for (limit, pause) in [(7, 2), (15, 9), (35, 9)] {
+        let (web, balancer, told) = limited_to(limit, std::slice::from_ref(&reading));
+        let request = Request::post("/").body(dripping(pause)).unwrap();
+        let answer = send(&balancer, request).await;
+        assert_eq!((answer.status, answer.error.unwrap().kind()), (408, Kind::ClientIdle));
+        assert_eq!(only(&told), (End::ClientLate, Stage::Head, limit));
+        assert_eq!(counts(&web.status(), "one"), (0, 0, 0));
+    }
 }
 
 /// A body that always has another part.
