@@ -18,7 +18,7 @@ impl Kind {
     /// | `AnswerTimeout`, `RequestTimeout` | `http_response_timeout` |
     /// | `Cut` | `connection_terminated` |
     /// | `NoPeer`, `RedirectTooLong` | `proxy_configuration_error` |
-    /// | any other that is the client's fault | `http_request_error` |
+    /// | any other that is the client's fault: a status of 4xx, or 501 | `http_request_error` |
     /// | any other | `proxy_internal_error` |
     ///
     /// [`Error::reason`](super::Error::reason) is the one of an error.
@@ -97,6 +97,16 @@ mod tests {
         check(Kind::Cut, "connection_terminated");
         check(Kind::ClientBody, "http_request_error");
         check(Kind::ClientIdle, "http_request_error");
+        check(Kind::MethodNotAllowed, "http_request_error");
+        check(Kind::InvalidUri, "http_request_error");
+        check(Kind::InvalidHost, "http_request_error");
+        check(Kind::Desync, "http_request_error");
+        check(Kind::BodyTooLarge, "http_request_error");
+        check(Kind::UriTooLong, "http_request_error");
+        check(Kind::Expectation, "http_request_error");
+        check(Kind::HeadersTooLarge, "http_request_error");
+        check(Kind::ForwardedForTooLong, "http_request_error");
+        check(Kind::TransferCoding, "http_request_error");
         check(Kind::NoPeer, "proxy_configuration_error");
         check(Kind::RedirectTooLong, "proxy_configuration_error");
         check(Kind::Panicked, "proxy_internal_error");

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use tower::{Layer, Service};
 
 use super::{served::Served, stage::Stage};
@@ -136,12 +136,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> RespondFuture<S::Future> {
+        let version = request.version();
         let (on_error, proxy_status) = (self.on_error.clone(), self.proxy_status.clone());
         let state = match self.failed.take() {
             Some(error) => State::Failed { error: Some(error) },
             None => State::Called { future: self.inner.call(request) },
         };
-        RespondFuture { state, on_error, proxy_status }
+        RespondFuture { state, on_error, proxy_status, version }
     }
 }
 
@@ -152,6 +153,8 @@ pin_project_lite::pin_project! {
         state: State<F>,
         on_error: Option<OnError>,
         proxy_status: Option<ProxyStatus>,
+        // Of the request.
+        version: Version,
     }
 }
 
@@ -175,7 +178,8 @@ where
             StateProjection::Called { future } => ready!(future.poll(cx)),
             StateProjection::Failed { error } => Err(error.take().unwrap_or(Kind::Other.into())),
         };
-        let mut response = answer.unwrap_or_else(|error| respond(error, this.on_error.as_ref()));
+        let respond = |error| respond(error, this.on_error.as_ref(), *this.version);
+        let mut response = answer.unwrap_or_else(respond);
         if let Some(status) = this.proxy_status {
             say_whose(&mut response, status);
         }
@@ -183,7 +187,7 @@ where
     }
 }
 
-fn respond(error: Error, on_error: Option<&OnError>) -> Response<Body> {
+fn respond(error: Error, on_error: Option<&OnError>, version: Version) -> Response<Body> {
     // It must not ride along in the response's extensions, body and all.
     drop(error.take_unsent());
     tell(&error);
@@ -195,6 +199,10 @@ fn respond(error: Error, on_error: Option<&OnError>) -> Response<Body> {
             .ok()
     });
     let mut response = made.unwrap_or_else(|| plain(error.status()));
+    // Connections of HTTP/2 carry other requests, too.
+    if error.closes_client() && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(rule) = error.rule() {
         let mut served = Served::by_rule(rule);
         served.group = error.group().cloned();

@@ -20,6 +20,7 @@ mod outcomes;
 mod panics;
 mod proxies;
 mod retries;
+mod refused;
 mod sockets;
 mod swaps;
 mod tasks;

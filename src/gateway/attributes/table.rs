@@ -55,6 +55,8 @@ pub(in crate::gateway) const CLIENT_KEEP_ALIVE: &str = "client_keep_alive.second
 pub(in crate::gateway) const PRESERVE_HOST: &str = "routing.http.preserve_host_header.enabled";
 pub(in crate::gateway) const XFF_CLIENT_PORT: &str = "routing.http.xff_client_port.enabled";
 pub(in crate::gateway) const XFF_MODE: &str = "routing.http.xff_header_processing.mode";
+pub(in crate::gateway) const DESYNC_MODE: &str = "routing.http.desync_mitigation_mode";
+pub(in crate::gateway) const DROP_INVALID: &str = "routing.http.drop_invalid_header_fields.enabled";
 
 const FOR_NETWORK: &str = "it is for Network Load Balancers";
 const FOR_GATEWAY: &str = "it is for Gateway Load Balancers";
@@ -176,18 +178,8 @@ pub(in crate::gateway) const TARGET_GROUP: &[Attribute] = &[
 pub(in crate::gateway) const LOAD_BALANCER: &[Attribute] = &[
     attribute(IDLE_TIMEOUT, "60", Number(1, 4000), Honoured),
     attribute(CLIENT_KEEP_ALIVE, "3600", Number(60, 604_800), Honoured),
-    attribute(
-        "routing.http.desync_mitigation_mode",
-        "defensive",
-        OneOf(&["monitor", "defensive", "strictest"]),
-        HonouredIf(&["defensive"], "requests are not classified yet"),
-    ),
-    attribute(
-        "routing.http.drop_invalid_header_fields.enabled",
-        "false",
-        Boolean,
-        HonouredIf(&["false"], "such fields are not dropped yet"),
-    ),
+    attribute(DESYNC_MODE, "defensive", OneOf(&["monitor", "defensive", "strictest"]), Honoured),
+    attribute(DROP_INVALID, "false", Boolean, Honoured),
     attribute(PRESERVE_HOST, "false", Boolean, Honoured),
     attribute(
         "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
