@@ -152,7 +152,7 @@ impl LoadBalancerBuilder {
         let forward = self.forward.options(&self.http);
         let stack = ServiceBuilder::new()
             // Outermost, so that whatever fails below becomes a response.
-            .layer(self.respond)
+            .layer(self.respond.with_proxy_status(self.http.proxy_status.clone()))
             // Before all that needs a group; also where headers are made fit for any target, once.
             .layer(RulesLayer::with_options(rules, self.http, self.find_peer))
             // Above Retry, so that the cookie names the target that answered in the end.
@@ -198,14 +198,14 @@ impl LoadBalancer {
         self.handle().set_rules(rules);
     }
 
-    /// Swaps the rules together with what is done with all messages, but for Via.
+    /// Swaps the rules together with what is done with all messages, but for Via and Proxy-Status.
     #[cfg(feature = "gateway")]
     pub(crate) fn install(&self, rules: RuleTable, options: Arc<HttpOptions>) {
         self.handle().install(Some(rules), Some(options));
     }
 
-    /// Swaps what is done with the messages of all clients, but for the Via of answers; a request goes by
-    /// the old or the new.
+    /// Swaps what is done with the messages of all clients, but for the Via and Proxy-Status of answers; a
+    /// request goes by the old or the new.
     pub fn set_http(&self, options: impl Into<Arc<HttpOptions>>) {
         self.handle().set_options(options);
     }

@@ -3,6 +3,8 @@
 //! Who turns an error into a response is `layer/respond.rs`. An error made before anything was sent
 //! keeps the request, so that another target can have it.
 
+mod reason;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -34,6 +36,8 @@ pub enum Kind {
     Exchange,
     /// The target did not send the head of its answer in time.
     AnswerTimeout,
+    /// The request's own deadline passed before the head of an answer was in.
+    RequestTimeout,
     /// The target was deregistered, and the exchange outlived the deregistration delay.
     Cut,
     /// The client's request body broke off.
@@ -90,7 +94,7 @@ impl Kind {
     /// | `TransferCoding` | 501 |
     /// | `Connect`, `Exchange`, `Cut` | 502 |
     /// | `NoTarget`, `Saturated` | 503 |
-    /// | `ConnectTimeout`, `AnswerTimeout` | 504 |
+    /// | `ConnectTimeout`, `AnswerTimeout`, `RequestTimeout` | 504 |
     /// | `RedirectTooLong` | 507 |
     pub fn status(self) -> StatusCode {
         match self {
@@ -113,7 +117,9 @@ impl Kind {
             }
             Self::Connect | Self::Exchange | Self::Cut => StatusCode::BAD_GATEWAY,
             Self::NoTarget | Self::Saturated => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConnectTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ConnectTimeout | Self::AnswerTimeout | Self::RequestTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Self::RedirectTooLong => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
@@ -157,6 +163,7 @@ impl Kind {
             Self::ConnectTimeout => "no connection to the target in time",
             Self::Exchange => "the exchange with the target broke",
             Self::AnswerTimeout => "no answer from the target in time",
+            Self::RequestTimeout => "no answer before the request's deadline",
             Self::Cut => "the exchange outlived the deregistration delay",
             Self::ClientBody => "the client's request body broke off",
             Self::ClientIdle => "the client stopped sending its request",
@@ -188,6 +195,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: Kind,
     status: Option<StatusCode>,
+    reason: Option<&'static str>,
     rule: Option<RuleId>,
     group: Option<GroupName>,
     target: Option<TargetId>,
@@ -206,11 +214,12 @@ impl Error {
 
     fn make(kind: Kind, source: Option<BoxError>) -> Self {
         let unsent = Mutex::new(None);
-        let (status, rule, group, target) = (None, None, None, None);
+        let (status, reason, rule, group, target) = (None, None, None, None, None);
         let (fail_open, unanswered, alone) = (false, false, false);
         Self(Arc::new(Inner {
             kind,
             status,
+            reason,
             rule,
             group,
             target,
@@ -230,6 +239,12 @@ impl Error {
     /// Returns the status a client gets for it.
     pub fn status(&self) -> StatusCode {
         self.0.status.unwrap_or_else(|| self.0.kind.status())
+    }
+
+    /// Returns what went wrong as an error type of RFC 9209: that of its [`Kind`], or one that is more
+    /// exact.
+    pub fn reason(&self) -> &'static str {
+        self.0.reason.unwrap_or_else(|| self.0.kind.reason())
     }
 
     /// Returns the rule that matched, if it came that far.
@@ -269,6 +284,11 @@ impl Error {
     #[must_use]
     pub fn with_target(self, target: TargetId) -> Self {
         self.amend(|inner| inner.target = Some(target))
+    }
+
+    /// Says what went wrong as an error type of RFC 9209, where more is known than the kind says.
+    pub(crate) fn with_reason(self, reason: &'static str) -> Self {
+        self.amend(|inner| inner.reason = Some(reason))
     }
 
     /// Says whether the target was picked without regard to health.
@@ -339,14 +359,17 @@ impl From<BoxError> for Error {
         match error.downcast::<Self>() {
             Ok(error) => *error,
             Err(error) => {
-                let status = if error.is::<tower::timeout::error::Elapsed>() {
-                    Some(StatusCode::GATEWAY_TIMEOUT)
+                let (status, reason) = if error.is::<tower::timeout::error::Elapsed>() {
+                    (Some(StatusCode::GATEWAY_TIMEOUT), Some("http_response_timeout"))
                 } else if error.is::<tower::load_shed::error::Overloaded>() {
-                    Some(StatusCode::SERVICE_UNAVAILABLE)
+                    (Some(StatusCode::SERVICE_UNAVAILABLE), None)
                 } else {
-                    None
+                    (None, None)
                 };
-                Self::new(Kind::Other, error).amend(|inner| inner.status = status)
+                Self::new(Kind::Other, error).amend(|inner| {
+                    inner.status = status;
+                    inner.reason = reason;
+                })
             }
         }
     }

@@ -47,11 +47,7 @@
 //! [`HttpOptions::trusted_proxies`](proxy::HttpOptions::trusted_proxies) says by their addresses which
 //! are, and then rules, sessions and targets see the client that the proxy speaks for.
 //!
-//! # Time
-//!
-//! Every wait has a deadline: connecting 10 s, the head of an answer 60 s, a body that stalls 60 s
-//! ([`endpoint::Transport`]), a deregistered target 300 s. A tower `Timeout` around the balancer looks
-//! to it like a client that left; one between the floors is answered 504.
+#![doc = include_str!("limits.md")]
 //!
 //! # WebSocket
 //!

@@ -52,12 +52,15 @@ pub enum End {
     TunnelClosed,
     /// Nobody sent anything through the tunnel for longer than it may be idle.
     TunnelIdle,
-    /// The client went away, or its own body broke off, before the answer was complete.
+    /// The client went away, or its own body broke off, before the answer was complete. If it left
+    /// while the answer's head was waited for, in [`Stage::Connect`] or [`Stage::Head`], this is what
+    /// ALB logs as 460: there is nobody left to read a status.
     ClientLeft,
-    /// The client stalled for longer than it may.
+    /// The client stalled for longer than it may, or was the one that was waited for when the deadline
+    /// of its request passed.
     ClientLate,
     /// The target stalled for longer than it may: until it was connected to, until it answered, or in
-    /// the middle of its answer.
+    /// the middle of its answer; or the deadline of the request passed while it was waited for.
     TargetLate,
     /// No connection to the target came about, or it broke before the head of the answer was in.
     Broken,

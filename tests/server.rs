@@ -216,6 +216,11 @@ fn what_cannot_be_is_said() {
     check(Server::builder(), "no address to listen on: expected one at least");
     check(local().head_timeout(Duration::ZERO), "head_timeout 0s: expected more");
     check(local().idle_timeout(Duration::ZERO), "idle_timeout 0s: expected more");
+    check(local().client_keep_alive(Duration::ZERO), "client_keep_alive 0s: expected more");
+    check(
+        local().requests_per_connection_max(0),
+        "requests_per_connection_max 0: expected 1 or more",
+    );
     check(local(), "not within a tokio runtime");
 }
 
@@ -230,12 +235,38 @@ async fn a_head_has_a_deadline_and_an_idle_connection_another() {
     // Whatever this one waits for, the other has been idle for at least as long.
     let mut slow = running.connect().await;
     slow.send("GET / HTTP/1.1\r\nHost: ").await;
-    assert_eq!(slow.closed().await, "");
+    assert!(slow.closed().await.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
     let mut silent = running.connect().await;
     assert_eq!(silent.closed().await, "");
     assert!(idle.ask("/").await.ends_with("hello"));
     idle.send("GET").await;
-    assert_eq!(idle.closed().await, "");
+    assert!(idle.closed().await.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+}
+
+#[tokio::test]
+async fn the_last_answer_of_a_connection_says_so_and_is_whole() {
+    /// Asks until an answer is the last; how many there were, and how long that took.
+    async fn last(builder: ServerBuilder) -> (usize, Duration) {
+        let running = Running::start(builder, hello());
+        let mut client = running.connect().await;
+        let began = Instant::now();
+        for requests in 1.. {
+            let answer = client.ask("/").await;
+            assert!(answer.ends_with("hello"), "{answer}");
+            if answer.contains("\r\nconnection: close\r\n") {
+                let lasted = began.elapsed();
+                assert_eq!(client.closed().await, "");
+                return (requests, lasted);
+            }
+        }
+        unreachable!("it goes on until there is a last")
+    }
+    assert_eq!(last(local().requests_per_connection_max(1)).await.0, 1);
+    assert_eq!(last(local().requests_per_connection_max(3)).await.0, 3);
+    let age = Duration::from_millis(100);
+    let (requests, lasted) = last(local().client_keep_alive(age)).await;
+    // The server has counted from accepting on, which may be a little before.
+    assert!(requests > 1 && lasted >= age / 2, "{requests} in {lasted:?}");
 }
 
 #[tokio::test]

@@ -97,6 +97,52 @@ fn nothing_names_places_on_one_machine() {
     none(&findings);
 }
 
+/// Files that list the defaults of a type, whose bounds stand in one table for all.
+const WITH_DEFAULTS: [(&str, &str); 6] = [
+    ("ServerBuilder", "src/server/mod.rs"),
+    ("HttpOptions", "src/proxy/options.rs"),
+    ("Transport", "src/endpoint/transport.rs"),
+    ("TargetGroupBuilder", "src/group/builder.rs"),
+    ("RetryPolicy", "src/group/retry_policy.rs"),
+    ("HealthCheck", "src/group/health_check.rs"),
+];
+
+#[test]
+fn every_limit_stands_in_the_table_of_all_with_its_default() {
+    let read = |path: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        fs::read_to_string(&path).expect("a file that is here")
+    };
+    let cells = |line: &str| -> Vec<String> {
+        let line = line.trim_start_matches("/// ");
+        line.split('|').map(|cell| cell.trim().replace('`', "")).collect()
+    };
+    let is_limit = |name: &str| {
+        !name.starts_with("on_")
+            && ["_timeout", "_max", "_delay"].iter().any(|end| name.ends_with(end))
+            || ["client_keep_alive", "interval", "timeout"].contains(&name)
+    };
+    let table = read("src/limits.md");
+    let table: BTreeSet<_> = table.lines().map(cells).filter(|row| row.len() > 4).collect();
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for (of, path) in WITH_DEFAULTS {
+        let file = read(path);
+        let rows = file.lines().filter(|line| line.starts_with("/// | `")).map(cells);
+        for row in rows.filter(|row| row.len() > 3 && is_limit(&row[1])) {
+            found += 1;
+            let (name, default) = (&row[1], &row[2]);
+            let same =
+                |all: &&Vec<String>| all[1].contains(of) && all[2] == *name && all[3] == *default;
+            if !table.iter().any(|all| same(&all)) {
+                missing.push(format!("{of}::{name}, which is {default} in {path}"));
+            }
+        }
+    }
+    assert!(found >= 15, "only {found} limits were found");
+    assert!(missing.is_empty(), "not in src/limits.md: {missing:#?}");
+}
+
 // The checker itself.
 
 #[test]

@@ -21,6 +21,9 @@ pub enum BodyError {
     /// The target sent nothing for this long in the middle of its answer.
     #[error("the target sent nothing for {0:?} in the middle of its answer")]
     TargetIdle(Duration),
+    /// The deadline of the request passed in the middle of its answer.
+    #[error("the deadline of the request passed in the middle of its answer")]
+    RequestTimeout,
     /// The target was deregistered, and its deregistration delay is over.
     #[error("the target was deregistered and its deregistration delay is over")]
     Cut,

@@ -21,6 +21,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tower::BoxError;
 
 pub use self::fate::BodyError;
@@ -119,9 +120,11 @@ impl Body {
         }
     }
 
-    /// Ends the body with [`BodyError::TargetIdle`] when it stalls for `limit`.
-    pub(crate) fn limit_target_idle(&mut self, limit: Duration) {
+    /// Ends the body with [`BodyError::TargetIdle`] when it stalls for `limit`, and with
+    /// [`BodyError::RequestTimeout`] when it is read after the deadline, if there is one.
+    pub(crate) fn limit_target(&mut self, limit: Duration, deadline: Option<Instant>) {
         self.watch.idle = Some((Side::Target, limit));
+        self.watch.deadline = deadline;
     }
 
     /// Ends the body with [`BodyError::ClientIdle`] when it stalls for `limit`, and notes in
@@ -191,9 +194,17 @@ impl HttpBody for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
         let frame = match this.kind.poll(cx) {
+            // It was there, and the client was too slow to take it. What is the end is let through.
+            Poll::Ready(Some(Ok(frame)))
+                if this.watch.is_overdue() && !frame.is_trailers() && !this.is_end_stream() =>
+            {
+                this.finish(End::ClientLate);
+                this.kind = Kind::Empty;
+                Some(Err(BodyError::RequestTimeout.into()))
+            }
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                let error = ready!(this.watch.poll_idle(cx));
+                let error = ready!(this.watch.poll_late(cx));
                 this.kind = Kind::Empty;
                 Some(Err(error.into()))
             }
@@ -214,7 +225,7 @@ impl HttpBody for Body {
                     Some(BodyError::Cut) => End::Cut,
                     // That our own runtime ended is not the target's fault.
                     Some(BodyError::Lost) => End::ClientLeft,
-                    Some(BodyError::TargetIdle(_)) => End::TargetLate,
+                    Some(BodyError::TargetIdle(_) | BodyError::RequestTimeout) => End::TargetLate,
                     _ => End::Truncated,
                 });
             }
@@ -395,7 +406,6 @@ impl fmt::Debug for Body {
 #[cfg(test)]
 mod tests {
     use http_body_util::{BodyExt, Full, StreamBody};
-    use tokio::time::Instant;
 
     use super::*;
     use crate::lease::Load;
@@ -449,7 +459,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_ended_and_says_whose_fault_it_is() {
         let (mut body, load) = leased(stalling());
-        body.limit_target_idle(Duration::from_secs(60));
+        body.limit_target(Duration::from_secs(60), None);
         let started = Instant::now();
         let error = body.frame().await.unwrap().unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&BodyError::TargetIdle(Duration::from_secs(60))));

@@ -1,4 +1,4 @@
-//! How long a body may stall.
+//! How long a body may stall, and when it must be at its end.
 
 use std::{
     pin::Pin,
@@ -18,11 +18,13 @@ pub(super) enum Side {
     Target,
 }
 
-/// How long a body may stall. The timer is made at the first stall, so a body that is there at once
-/// costs none.
+/// How long a body may stall, and when it must be at its end. The timer is made at the first stall, so
+/// a body that is there at once costs none.
 #[derive(Default)]
 pub(super) struct Watch {
     pub(super) idle: Option<(Side, Duration)>,
+    /// When the body must be at its end.
+    pub(super) deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
     stalled: bool,
     pub(super) progress: Option<Arc<Progress>>,
@@ -45,7 +47,13 @@ impl Watch {
         }
     }
 
-    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+    /// Tells whether the body must have been at its end.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Waits, while the body stalls, until it does so for too long.
+    pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         let Some((side, limit)) = self.idle else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
         if !self.stalled {
@@ -53,9 +61,13 @@ impl Watch {
             if let Some(progress) = &self.progress {
                 progress.note(true);
             }
-            sleep.as_mut().reset(Instant::now() + limit);
+            let late = Instant::now() + limit;
+            sleep.as_mut().reset(self.deadline.map_or(late, |deadline| deadline.min(late)));
         }
         ready!(sleep.as_mut().poll(cx));
+        if self.is_overdue() {
+            return Poll::Ready(BodyError::RequestTimeout);
+        }
         Poll::Ready(match side {
             Side::Client => BodyError::ClientIdle(limit),
             Side::Target => BodyError::TargetIdle(limit),

@@ -20,7 +20,12 @@ pub(super) async fn connect(address: &Address, timeout: Duration) -> Result<TcpS
         )
     };
     let failed = |error: &io::Error| {
-        Error::new(Kind::Connect, format!("connect to {address}: {}", plain(error)))
+        let text = format!("connect to {address}: {}", plain(error));
+        let failed = Error::new(Kind::Connect, text);
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => failed.with_reason("connection_refused"),
+            _ => failed,
+        }
     };
     let stream = match address {
         Address::Socket(socket) => open(*socket, deadline).await.map_err(|error| (error, late())),
@@ -29,11 +34,11 @@ pub(super) async fn connect(address: &Address, timeout: Duration) -> Result<TcpS
                 Ok(Ok(found)) => found.collect::<Vec<_>>(),
                 Ok(Err(error)) => {
                     let text = format!("look up {name}: {}", plain(&error));
-                    return Err(Error::new(Kind::Connect, text));
+                    return Err(Error::new(Kind::Connect, text).with_reason("dns_error"));
                 }
                 Err(_) => {
                     let text = format!("look up {name} timed out after {timeout:?}");
-                    return Err(Error::new(Kind::ConnectTimeout, text));
+                    return Err(Error::new(Kind::ConnectTimeout, text).with_reason("dns_timeout"));
                 }
             };
             any(&found, deadline).await.map_err(|error| (error, late()))

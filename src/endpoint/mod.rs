@@ -250,7 +250,8 @@ impl Endpoint {
             }
         };
         let text = format!("{address} closed the connection before the request");
-        Err(Error::new(Kind::Connect, text).with_unsent(unsent))
+        let error = Error::new(Kind::Connect, text).with_reason("connection_terminated");
+        Err(error.with_unsent(unsent))
     }
 
     /// Takes charge of an answer's body, so that it too ends at the deadline.
@@ -322,15 +323,22 @@ fn broken(error: hyper::Error, received: bool, fate: Option<BodyError>) -> Error
     }
     let broken = match fate {
         Some(BodyError::Cut) => return Kind::Cut.into(),
-        Some(error) => return Error::new(Kind::Exchange, error),
+        Some(error) => {
+            return Error::new(Kind::Exchange, error).with_reason("connection_terminated");
+        }
         None if error.is_incomplete_message() && received => Error::new(
             Kind::Exchange,
             "the target closed the connection in the middle of its answer's head",
-        ),
+        )
+        .with_reason("http_response_incomplete"),
         None if error.is_incomplete_message() => {
             Error::new(Kind::Exchange, "the target closed the connection without an answer")
+                .with_reason("connection_terminated")
         }
-        None => Error::new(Kind::Exchange, with_causes(&error)),
+        None if error.is_parse() => Error::new(Kind::Exchange, with_causes(&error)),
+        None => {
+            Error::new(Kind::Exchange, with_causes(&error)).with_reason("connection_terminated")
+        }
     };
     if received { broken } else { broken.with_unanswered() }
 }

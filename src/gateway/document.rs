@@ -14,7 +14,10 @@ use super::{
     report::{Finding, InvalidDocument, Report},
     security_group::SecurityGroups,
 };
-use crate::proxy::{DesyncMode, ForwardedFor};
+use crate::{
+    proxy::{DesyncMode, ForwardedFor},
+    server::Limits,
+};
 
 /// ALB's quotas of one load balancer.
 const LISTENERS_MAX: usize = 50;
@@ -62,6 +65,8 @@ pub struct Document {
     pub(super) groups: Vec<GroupPlan>,
     pub(super) listeners: Vec<ListenerPlan>,
     pub(super) security_groups: SecurityGroups,
+    /// Of the connections of clients.
+    pub(super) limits: Limits,
     warnings: Vec<Finding>,
     lints: Vec<Finding>,
 }
@@ -80,6 +85,7 @@ impl Document {
             groups: Vec::new(),
             listeners: Vec::new(),
             security_groups: SecurityGroups::default(),
+            limits: Limits::default(),
             warnings: Vec::new(),
             lints: Vec::new(),
         };
@@ -127,6 +133,10 @@ impl Document {
         }
         self.http = http(&attributes);
         let idle_timeout = attributes.seconds(attributes::IDLE_TIMEOUT);
+        self.limits.idle = idle_timeout;
+        // ALB has one timeout for both.
+        self.limits.head = self.limits.head.min(idle_timeout);
+        self.limits.keep_alive = attributes.seconds(attributes::CLIENT_KEEP_ALIVE);
         let known = self.read_groups(object, idle_timeout, report);
         self.read_listeners(object, &known, report);
     }

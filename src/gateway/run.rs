@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     balancer::LoadBalancer,
-    server::{BuildError, Drained, Ending, Server},
+    server::{BuildError, Drained, Ending, Limits, Server},
     stickiness::{CookieKey, NoEntropy},
 };
 
@@ -72,6 +72,8 @@ pub struct Gateway {
 struct Running {
     address: SocketAddr,
     balancer: LoadBalancer,
+    /// Of connections that are opened from now on.
+    limits: Arc<ArcSwap<Limits>>,
     ending: Ending,
     serving: JoinHandle<Drained>,
 }
@@ -121,7 +123,7 @@ impl Gateway {
     /// Runs another document in place of this one, without dropping a request.
     ///
     /// Listeners that stay are never closed; groups that stay keep their health, counts, connections
-    /// and sessions. A listener that is not in it accepts no more, and its port is free; what it has
+    /// and sessions. How long clients may take and stay changes for connections that are opened later. A listener that is not in it accepts no more, and its port is free; what it has
     /// begun may end within 30 s.
     ///
     /// # Errors
@@ -190,6 +192,9 @@ impl Gateway {
             } else if let Some(server) = bound.remove(&port) {
                 self.listeners.insert(port, Running::start(server, listener.balancer()));
             }
+            if let Some(running) = self.listeners.get(&port) {
+                running.limits.store(Arc::new(document.limits));
+            }
         }
         let stay = self.assembly.listeners().iter().map(super::assembly::Listener::port);
         let stay = stay.collect::<Vec<_>>();
@@ -208,8 +213,9 @@ impl Running {
     fn start(server: Server, balancer: LoadBalancer) -> Self {
         let address = server.local_addrs().first().copied();
         let address = address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let limits = server.limits();
         let (ending, serving) = server.serving(balancer.clone());
-        Self { address, balancer, ending, serving: tokio::spawn(serving) }
+        Self { address, balancer, limits, ending, serving: tokio::spawn(serving) }
     }
 
     /// Ends the listener, whose port is free at once; returns how many connections were cut.

@@ -1,9 +1,10 @@
 //! The table of what becomes of ALB's fields and attributes is what the code does.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use super::{
     attributes::{self, Attribute, Becomes},
+    document::Document,
     fields,
     reader::{Known, Use, any_of},
 };
@@ -161,4 +162,26 @@ fn no_name_is_known_twice_and_every_default_is_admitted() {
             }
         }
     }
+}
+
+#[test]
+fn how_long_clients_may_take_and_stay_is_what_the_attributes_say() {
+    fn check(attributes: &[(&str, &str)], idle: u64, head: u64, keep_alive: u64) {
+        let attributes =
+            attributes.iter().map(|(key, value)| serde_json::json!({"Key": key, "Value": value}));
+        let document = serde_json::json!({
+            "LoadBalancerAttributes": attributes.collect::<Vec<_>>(),
+            "Listeners": [{"Protocol": "HTTP", "Port": 80, "DefaultActions": [{
+                "Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200"}
+            }]}]
+        });
+        let limits = Document::parse(&document.to_string()).unwrap().limits;
+        let expected = [idle, head, keep_alive].map(Duration::from_secs);
+        assert_eq!([limits.idle, limits.head, limits.keep_alive], expected);
+        assert_eq!(limits.requests, u64::MAX);
+    }
+    check(&[], 60, 30, 3600);
+    check(&[("client_keep_alive.seconds", "60")], 60, 30, 60);
+    check(&[("idle_timeout.timeout_seconds", "4000")], 4000, 30, 3600);
+    check(&[("idle_timeout.timeout_seconds", "7")], 7, 7, 3600);
 }

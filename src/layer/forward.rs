@@ -103,8 +103,17 @@ impl Service<Assigned> for Forward {
 }
 
 async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>, Error> {
-    let Assigned { mut request, rule, group, member, mut lease, peer, fail_open, attempt } =
-        assigned;
+    let Assigned {
+        mut request,
+        rule,
+        group,
+        member,
+        mut lease,
+        peer,
+        fail_open,
+        attempt,
+        deadline,
+    } = assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
     let alone = proxy::goes_alone(request.headers());
@@ -119,17 +128,19 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
     lease.account_mut().identify(settings.observer, rule, &group, member.id(), attempt);
+    let until = Until { answer: now + transport.answer_timeout, deadline };
     let answer = match asked {
         // There are no timers either.
         _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
         None => {
             let answer = pin!(endpoint.send_for(request, lease.account_mut()));
-            let (limit, first) = (transport.answer_timeout, now + transport.answer_timeout);
-            let answer = within(first, limit, progress, answer).await;
+            let answer = within(until, transport.answer_timeout, progress, answer).await;
             answer.and_then(no_switching).map(|response| (response, None))
         }
         // In a box of its own, since few requests do.
-        Some(asked) => Box::pin(send_upgrade(endpoint, request, asked, lease.account_mut())).await,
+        Some(asked) => {
+            Box::pin(send_upgrade(endpoint, request, asked, until, lease.account_mut())).await
+        }
     };
     let (mut response, switched) = match answer {
         Ok(answer) => answer,
@@ -158,7 +169,7 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
         Tunnel { client, target, idle_timeout, lease }.open();
         return Ok(response.map(|_| Body::default()));
     }
-    Ok(watch_download(response, endpoint, transport.idle_timeout, lease))
+    Ok(watch_download(response, endpoint, transport.idle_timeout, deadline, lease))
 }
 
 /// Does what depends on the target: HTTP/1.1 and its framing, the origin form, and a Host if there is
@@ -219,25 +230,51 @@ fn watch_upload(request: &mut Request<Body>, limit: Duration) -> Option<Arc<Prog
     Some(progress)
 }
 
+/// Until when the head of an answer is waited for.
+struct Until {
+    /// At first; later it is the target's time that counts.
+    answer: Instant,
+    deadline: Option<Instant>,
+}
+
+impl Until {
+    /// Returns which is earlier, the deadline or another time.
+    fn min(&self, other: Instant) -> Instant {
+        self.deadline.map_or(other, |deadline| deadline.min(other))
+    }
+
+    /// Fails if the deadline has passed, and says who was waited for.
+    fn check(&self, progress: Option<&Progress>) -> Result<(), Error> {
+        if self.deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            return Ok(());
+        }
+        if progress.is_some_and(Progress::is_stalled) {
+            return Err(Error::new(Kind::ClientIdle, "its deadline passed"));
+        }
+        Err(Kind::RequestTimeout.into())
+    }
+}
+
 /// Waits for the head of the answer, from when on it is the target that is waited for.
 async fn within<T>(
-    first: Instant,
+    until: Until,
     limit: Duration,
     progress: Option<Arc<Progress>>,
     mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
 ) -> Result<T, Error> {
-    let mut late = pin!(sleep_until(first));
+    let mut late = pin!(sleep_until(until.min(until.answer)));
     loop {
         tokio::select! {
             biased;
             answer = answer.as_mut() => return answer,
             () = &mut late => {}
         }
+        until.check(progress.as_deref())?;
         let now = Instant::now();
         let due = progress.as_ref().map(|progress| progress.target_since() + limit);
         match due.filter(|due| *due > now) {
             // While the client is waited for, its next part may come at any time, and be the last.
-            Some(due) => late.as_mut().reset(due.min(now + limit)),
+            Some(due) => late.as_mut().reset(until.min(due.min(now + limit))),
             None => {
                 let text = format!("no answer within {limit:?}");
                 return Err(Error::new(Kind::AnswerTimeout, text));
@@ -252,11 +289,12 @@ async fn send_upgrade(
     endpoint: &Endpoint,
     request: Request<Body>,
     asked: Asked,
+    until: Until,
     account: &mut Account,
 ) -> Result<(Response<Body>, Option<(Asked, Line)>), Error> {
     let limit = endpoint.transport().answer_timeout;
     let answer = pin!(endpoint.send_upgrade(request, account));
-    let (response, line) = match within(Instant::now() + limit, limit, None, answer).await {
+    let (response, line) = match within(until, limit, None, answer).await {
         Ok(answer) => answer,
         Err(error) => {
             return Err(match error.take_unsent() {
@@ -288,7 +326,7 @@ fn no_switching(response: Response<Body>) -> Result<Response<Body>, Error> {
 
 fn end_of(kind: Kind) -> End {
     match kind {
-        Kind::ConnectTimeout | Kind::AnswerTimeout => End::TargetLate,
+        Kind::ConnectTimeout | Kind::AnswerTimeout | Kind::RequestTimeout => End::TargetLate,
         Kind::Cut => End::Cut,
         Kind::ClientIdle => End::ClientLate,
         // Where the call was made is no fault of the target's.
@@ -297,16 +335,18 @@ fn end_of(kind: Kind) -> End {
     }
 }
 
-/// Lets the exchange end with the answer's body, which may not pause for longer than `limit`.
+/// Lets the exchange end with the answer's body, which may not pause for longer than `limit`, nor last
+/// beyond the deadline.
 fn watch_download(
     response: Response<Body>,
     endpoint: &Endpoint,
     limit: Duration,
+    deadline: Option<Instant>,
     mut lease: Lease,
 ) -> Response<Body> {
     lease.answered(response.status());
     response.map(|mut body| {
-        body.limit_target_idle(limit);
+        body.limit_target(limit, deadline);
         endpoint.adopt(body.with_lease(lease))
     })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::Request;
+use tokio::time::Instant;
 
 use crate::{
     body::Body,
@@ -40,6 +41,7 @@ pub(super) struct Route {
     pub(super) group: TargetGroup,
     pub(super) prefer: Option<TargetId>,
     pub(super) tried: Vec<TargetId>,
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Route {
@@ -53,7 +55,8 @@ impl Route {
 impl Routed {
     /// Routes a request to a group by a rule.
     pub fn new(request: Request<Body>, rule: RuleId, group: TargetGroup) -> Self {
-        let route = Route { peer: None, rule, group, prefer: None, tried: Vec::new() };
+        let (peer, prefer, tried, deadline) = (None, None, Vec::new(), None);
+        let route = Route { peer, rule, group, prefer, tried, deadline };
         Self { request, route }
     }
 
@@ -75,6 +78,13 @@ impl Routed {
     #[must_use]
     pub fn with_tried(mut self, tried: Vec<TargetId>) -> Self {
         self.route.tried = tried;
+        self
+    }
+
+    /// Says until when the exchange may last, in all its attempts.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.route.deadline = deadline;
         self
     }
 
@@ -116,6 +126,11 @@ impl Routed {
     /// Returns the targets that were tried.
     pub fn tried(&self) -> &[TargetId] {
         &self.route.tried
+    }
+
+    /// Returns until when the exchange may last.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.route.deadline
     }
 
     pub(super) fn of(request: Request<Body>, route: Route) -> Self {
@@ -163,6 +178,7 @@ pub struct Assigned {
     pub(super) peer: Option<Peer>,
     pub(super) fail_open: bool,
     pub(super) attempt: u32,
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Assigned {
@@ -174,8 +190,8 @@ impl Assigned {
         member: Arc<Member>,
         lease: Lease,
     ) -> Self {
-        let (peer, fail_open, attempt) = (None, false, 1);
-        Self { request, rule, group, member, lease, peer, fail_open, attempt }
+        let (peer, fail_open, attempt, deadline) = (None, false, 1, None);
+        Self { request, rule, group, member, lease, peer, fail_open, attempt, deadline }
     }
 
     /// Says who the client is, for a balancer that is the target.
@@ -196,6 +212,13 @@ impl Assigned {
     #[must_use]
     pub fn with_attempt(mut self, attempt: u32) -> Self {
         self.attempt = attempt;
+        self
+    }
+
+    /// Says until when the exchange may last.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -242,6 +265,11 @@ impl Assigned {
     /// Returns which attempt of its request it is, from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Returns until when the exchange may last.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// Tells whether the member was picked without regard to health.

@@ -19,6 +19,7 @@ use crate::{
     body::Body,
     endpoint::panic_text,
     error::{Error, Kind},
+    proxy::{AnswerOf, ProxyStatus},
 };
 
 /// Makes a response of an error, in place of the default one.
@@ -47,6 +48,7 @@ pub(crate) type OnError = Arc<dyn Fn(&Error) -> Response<Body> + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct RespondLayer {
     on_error: Option<OnError>,
+    proxy_status: Option<ProxyStatus>,
 }
 
 impl RespondLayer {
@@ -64,13 +66,26 @@ impl RespondLayer {
         self.on_error = Some(Arc::new(respond));
         self
     }
+
+    /// Has every answer say whose it is, as
+    /// [`HttpOptions::proxy_status`](crate::proxy::HttpOptions::proxy_status) does.
+    #[must_use]
+    pub fn proxy_status(self, name: ProxyStatus) -> Self {
+        self.with_proxy_status(Some(name))
+    }
+
+    pub(crate) fn with_proxy_status(mut self, status: Option<ProxyStatus>) -> Self {
+        self.proxy_status = status;
+        self
+    }
 }
 
 impl<S> Layer<S> for RespondLayer {
     type Service = Respond<S>;
 
     fn layer(&self, inner: S) -> Respond<S> {
-        Respond { inner, on_error: self.on_error.clone(), failed: None }
+        let Self { on_error, proxy_status } = self.clone();
+        Respond { inner, on_error, proxy_status, failed: None }
     }
 }
 
@@ -79,6 +94,7 @@ impl<S> Layer<S> for RespondLayer {
 pub struct Respond<S> {
     inner: S,
     on_error: Option<OnError>,
+    proxy_status: Option<ProxyStatus>,
     /// What `poll_ready` failed with; the next call is answered with it.
     failed: Option<Error>,
 }
@@ -86,7 +102,9 @@ pub struct Respond<S> {
 /// What this one failed with stays with this one: a clone was not found ready yet.
 impl<S: Clone> Clone for Respond<S> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), on_error: self.on_error.clone(), failed: None }
+        let Self { inner, on_error, proxy_status, .. } = self;
+        let (on_error, proxy_status) = (on_error.clone(), proxy_status.clone());
+        Self { inner: inner.clone(), on_error, proxy_status, failed: None }
     }
 }
 
@@ -118,12 +136,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> RespondFuture<S::Future> {
-        let (on_error, version) = (self.on_error.clone(), request.version());
+        let version = request.version();
+        let (on_error, proxy_status) = (self.on_error.clone(), self.proxy_status.clone());
         let state = match self.failed.take() {
             Some(error) => State::Failed { error: Some(error) },
             None => State::Called { future: self.inner.call(request) },
         };
-        RespondFuture { state, on_error, version }
+        RespondFuture { state, on_error, proxy_status, version }
     }
 }
 
@@ -133,6 +152,7 @@ pin_project_lite::pin_project! {
         #[pin]
         state: State<F>,
         on_error: Option<OnError>,
+        proxy_status: Option<ProxyStatus>,
         // Of the request.
         version: Version,
     }
@@ -159,7 +179,11 @@ where
             StateProjection::Failed { error } => Err(error.take().unwrap_or(Kind::Other.into())),
         };
         let respond = |error| respond(error, this.on_error.as_ref(), *this.version);
-        Poll::Ready(Ok(answer.unwrap_or_else(respond)))
+        let mut response = answer.unwrap_or_else(respond);
+        if let Some(status) = this.proxy_status {
+            say_whose(&mut response, status);
+        }
+        Poll::Ready(Ok(response))
     }
 }
 
@@ -190,16 +214,29 @@ fn respond(error: Error, on_error: Option<&OnError>, version: Version) -> Respon
     response
 }
 
+/// Says whose answer it is.
+fn say_whose(response: &mut Response<Body>, name: &ProxyStatus) {
+    let (status, extensions) = (response.status(), response.extensions());
+    let error = extensions.get::<Error>().cloned();
+    let by_target = extensions.get::<Served>().is_some_and(|served| served.target.is_some());
+    let answer = match &error {
+        Some(error) => AnswerOf::Error(error),
+        None if by_target => AnswerOf::Target(status),
+        None => AnswerOf::Rule,
+    };
+    name.append(response.headers_mut(), answer);
+}
+
 /// Says what happened once, where it is decided that the client gets an error.
 fn tell(error: &Error) {
-    let (kind, status) = (error.kind(), error.status().as_u16());
+    let (kind, reason, status) = (error.kind(), error.reason(), error.status().as_u16());
     let rule = error.rule().map(tracing::field::display);
     let group = error.group().map(tracing::field::display);
     let target = error.target().map(tracing::field::display);
     if error.status().is_server_error() {
-        tracing::warn!(?kind, status, rule, group, target, cause = %error, "request failed");
+        tracing::warn!(?kind, reason, status, rule, group, target, cause = %error, "request failed");
     } else {
-        tracing::info!(?kind, status, rule, group, target, cause = %error, "request refused");
+        tracing::info!(?kind, reason, status, rule, group, target, cause = %error, "request refused");
     }
 }
 

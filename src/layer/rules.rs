@@ -280,7 +280,9 @@ impl<S> Rules<S> {
                 if alone {
                     proxy::send_alone(request.headers_mut());
                 }
-                return Ok(Decision::Forward(Routed::new(request, rule, group).with_peer(peer)));
+                let deadline = options.request_timeout.map(|limit| Instant::now() + limit);
+                let routed = Routed::new(request, rule, group).with_peer(peer);
+                return Ok(Decision::Forward(routed.with_deadline(deadline)));
             }
             Action::Redirect(redirect) => {
                 redirect.response(&head).map_err(|error| error.with_rule(rule).with_alone(alone))?

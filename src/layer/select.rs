@@ -9,13 +9,18 @@ use std::{
 
 use futures_util::future::Either;
 use http::Response;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::{
     message::{Assigned, Routed},
     stage::Stage,
 };
-use crate::{body::Body, error::Error, proxy};
+use crate::{
+    body::Body,
+    error::{Error, Kind},
+    proxy,
+};
 
 /// Makes [`Select`].
 ///
@@ -73,6 +78,13 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
     }
 
     fn call(&mut self, routed: Routed) -> Self::Future {
+        // The attempt before has used its time up; no target is to be blamed for this one.
+        if routed.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            let alone = proxy::goes_alone(routed.request().headers());
+            let error = Error::from(Kind::RequestTimeout).with_rule(routed.rule());
+            let error = error.with_group(routed.group().name().clone()).with_alone(alone);
+            return Either::Left(ready(Err(error)));
+        }
         let picked = routed.group().assign(&routed.head(), routed.prefer(), routed.tried());
         let assignment = match picked {
             Ok(assignment) => assignment,
@@ -89,7 +101,8 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
             Assigned::new(request, route.rule, group, assignment.member, assignment.lease)
                 .with_peer(route.peer)
                 .with_fail_open(assignment.fail_open)
-                .with_attempt(attempt);
+                .with_attempt(attempt)
+                .with_deadline(route.deadline);
         Either::Right(self.inner.call(assigned))
     }
 }

@@ -36,6 +36,11 @@ impl Progress {
         if self.stalled.load(Ordering::Relaxed) { moved + self.stall_max } else { moved }
     }
 
+    /// Tells whether it is the client that is waited for.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
     /// Notes that so many bytes were handed on.
     pub(crate) fn add(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);

@@ -19,11 +19,13 @@ mod options;
 mod desync;
 mod limits;
 mod upgrade;
+mod status;
 
 pub use self::{
     desync::DesyncMode,
     headers::{toward_client, toward_targets},
     options::{ForwardedFor, HttpOptions},
+    status::{InvalidProxyStatus, ProxyStatus},
     trace_id::TraceIds,
     via::{InvalidVia, Via},
 };
@@ -31,5 +33,6 @@ pub(crate) use self::{
     headers::{effective_peer, introduce, mark_trusted, return_to_client},
     introduction::Introduction,
     screen::{Screened, goes_alone, screen, send_alone},
+    status::AnswerOf,
     upgrade::Asked,
 };

@@ -1,9 +1,11 @@
 //! What is done with the messages of all clients: settings with their defaults.
 
-use super::{desync::DesyncMode, limits::Limits};
-use super::{trace_id::TraceIds, via::Via};
-use crate::body::Body;
-use crate::cidr::Cidr;
+use std::time::Duration;
+
+use super::{
+    desync::DesyncMode, limits::Limits, status::ProxyStatus, trace_id::TraceIds, via::Via,
+};
+use crate::{body::Body, cidr::Cidr, clock::WAIT_MAX};
 
 /// What is done with the messages of all clients; the counterparts of ALB's `routing.http.*`
 /// attributes, and more.
@@ -30,6 +32,8 @@ use crate::cidr::Cidr;
 /// | `forwarded_for_max` | 30 | ALB's; a request that went through so many proxies is in a loop |
 /// | `body_size_max` | none | ALB's; bodies are streamed |
 /// | `upgrade` | WebSocket | ALB's; more can be added |
+/// | `proxy_status` | none | it is one more field for whoever looks for it |
+/// | `request_timeout` | none | ALB has none; streams may last |
 ///
 /// Whatever is set, no target gets `Proxy`, nor a field whose name is `X-Forwarded-*`, `X-Amzn-*`,
 /// `X-Real-IP`, `Content-Length` or `Transfer-Encoding` but for `_` or `.` instead of `-`: many
@@ -79,6 +83,8 @@ pub struct HttpOptions {
     pub(crate) reject_ambiguous_paths: bool,
     pub(crate) limits: Limits,
     upgrades: Vec<Box<str>>,
+    pub(crate) proxy_status: Option<ProxyStatus>,
+    pub(crate) request_timeout: Option<Duration>,
 }
 
 /// What becomes of X-Forwarded-For; ALB's `routing.http.xff_header_processing.mode`.
@@ -187,6 +193,7 @@ impl HttpOptions {
         self.strip_amzn = strip;
         self
     }
+
     /// Sets what becomes of requests that two servers in a row might read in two ways.
     #[must_use]
     pub fn desync_mode(mut self, mode: DesyncMode) -> Self {
@@ -255,6 +262,32 @@ impl HttpOptions {
     #[must_use]
     pub fn body_size_max(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.limits.body = bytes.into();
+        self
+    }
+
+    /// Has Proxy-Status (RFC 9209) on every answer say whose it is, under the name of this proxy: `edge`
+    /// alone on what a rule answers, `edge; received-status=503` on what came from a target, and
+    /// `edge; error=connection_refused` on an error of the proxy's own, with the
+    /// [reason](crate::error::Error::reason) of the error. What a target wrote stays in front. Addresses
+    /// are never told.
+    #[must_use]
+    pub fn proxy_status(mut self, name: ProxyStatus) -> Self {
+        self.proxy_status = Some(name);
+        self
+    }
+
+    /// Sets how long a request may last, from when it is routed to the end of its answer, with all its
+    /// attempts. What a target does within it is bounded by its group's
+    /// [`Transport`](crate::endpoint::Transport).
+    ///
+    /// Before the answer's head is there, what comes too late is answered 504; or 408, if the rest of
+    /// the request's body was waited for. Afterwards the answer breaks off, so that the client sees that
+    /// it is not whole: an answer that is a stream without end, such as of server-sent events, ends so.
+    /// A client that does not take its answer notices nothing before it goes on: how long it may wait
+    /// is the server's affair.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = Some(timeout.min(WAIT_MAX));
         self
     }
 

@@ -10,18 +10,15 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tower::{BoxError, Service, ServiceExt, util::Oneshot};
 
 use super::{
     drain::Drain,
-    watch::{Heads, Late, Limits, Watch, Watched},
+    watch::{Deadline, Heads, Late, Limits, Watch, Watched},
 };
 use crate::body::Body;
 
@@ -76,7 +73,12 @@ where
         }
         deadline.poll_late(&watch, cx).map(|late| match late {
             Late::Idle => Ok(()),
-            Late::Head => Err("head_timeout"),
+            Late::Head => {
+                watch.refuse();
+                // What that read makes of the connection is no news.
+                _ = Pin::new(&mut connection).poll(cx);
+                Err("head_timeout")
+            }
             Late::Write => Err("write_timeout"),
         })
     })
@@ -116,43 +118,49 @@ struct PerRequest<S> {
     watch: Arc<Watch>,
 }
 
-impl<S: Service<Request<Body>> + Clone> hyper::service::Service<Request<Incoming>>
-    for PerRequest<S>
+impl<S, B> hyper::service::Service<Request<Incoming>> for PerRequest<S>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone,
 {
-    type Response = S::Response;
+    type Response = Response<B>;
     type Error = S::Error;
-    type Future = Oneshot<S, Request<Body>>;
+    type Future = Answer<Oneshot<S, Request<Body>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         // What else makes hyper offer the stream.
         if request.headers().contains_key(header::UPGRADE) || request.method() == Method::CONNECT {
             self.watch.hold.offer();
         }
-        self.service.clone().oneshot(request.map(Body::new))
+        self.watch.asked();
+        let future = self.service.clone().oneshot(request.map(Body::new));
+        Answer { future, watch: Arc::clone(&self.watch) }
     }
 }
 
-/// The one timer of a connection. What is waited for changes with each request, so it is moved when
-/// it fires too early, and otherwise only if it would fire too late.
-#[derive(Default)]
-struct Deadline {
-    sleep: Option<Pin<Box<Sleep>>>,
+pin_project_lite::pin_project! {
+    /// The answer to a request, which says so if it is the last of its connection.
+    struct Answer<F> {
+        #[pin]
+        future: F,
+        watch: Arc<Watch>,
+    }
 }
 
-impl Deadline {
-    fn poll_late(&mut self, watch: &Watch, cx: &mut Context<'_>) -> Poll<Late> {
-        loop {
-            let Some((due, late)) = watch.due() else { return Poll::Pending };
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            if due < sleep.deadline() {
-                sleep.as_mut().reset(due);
-            }
-            ready!(sleep.as_mut().poll(cx));
-            if due <= Instant::now() {
-                return Poll::Ready(late);
-            }
-            sleep.as_mut().reset(due);
+impl<F, B, E> Future for Answer<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let mut response = ready!(this.future.poll(cx))?;
+        // Of a connection that changes its protocol the field says to which.
+        if this.watch.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // hyper closes the connection after such an answer.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        Poll::Ready(Ok(response))
     }
 }
 

@@ -9,13 +9,14 @@ use http_body_util::{BodyExt, Full};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tower::service_fn;
 
-use super::*;
+use super::{super::watch::LATE, *};
 
-const LIMITS: Limits = Limits { head: seconds(30), idle: seconds(60) };
+const LIMITS: Limits =
+    Limits { head: seconds(30), idle: seconds(60), keep_alive: Duration::MAX, requests: u64::MAX };
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 const fn seconds(seconds: u64) -> Duration {
@@ -63,7 +64,12 @@ impl Served {
 
     /// Served by what answers everything with "hello".
     fn hello() -> Self {
-        Self::by(service_fn(|_: Request<Body>| ready(Ok(Response::new(Body::from("hello"))))))
+        Self::hello_within(LIMITS)
+    }
+
+    fn hello_within(limits: Limits) -> Self {
+        let hello = |_: Request<Body>| ready(Ok(Response::new(Body::from("hello"))));
+        Self::within(limits, service_fn(hello))
     }
 
     async fn send(&mut self, text: &str) {
@@ -93,7 +99,10 @@ async fn a_first_head_may_take_its_time_from_accepting_on() {
         served.send(begun).await;
         let mut answer = String::new();
         served.client.read_to_string(&mut answer).await.unwrap();
-        assert_eq!(answer, "", "after {begun:?}");
+        match begun {
+            "" => assert_eq!(answer, ""),
+            _ => assert_eq!(answer.as_bytes(), LATE, "after {begun:?}"),
+        }
         assert_eq!(served.end().await, (Err("head_timeout"), 30), "after {begun:?}");
     }
 }
@@ -133,6 +142,9 @@ async fn a_later_head_may_take_its_time_from_its_first_byte() {
     served.receive().await;
     sleep(seconds(50)).await;
     served.send("GET /").await;
+    let mut answer = Vec::new();
+    served.client.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, LATE);
     assert_eq!(served.end().await, (Err("head_timeout"), 50 + 29 + 50 + 30));
 }
 
@@ -173,9 +185,12 @@ async fn a_slow_upload_is_the_services_affair() {
 
 /// Answers with much more than the pipe holds.
 fn much() -> Served {
-    Served::by(service_fn(|_: Request<Body>| {
-        ready(Ok(Response::new(Body::from("x".repeat(100_000)))))
-    }))
+    much_within(LIMITS)
+}
+
+fn much_within(limits: Limits) -> Served {
+    let much = |_: Request<Body>| ready(Ok(Response::new(Body::from("x".repeat(100_000)))));
+    Served::within(limits, service_fn(much))
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,9 +211,99 @@ async fn a_client_that_takes_a_little_is_not_cut() {
     assert_eq!(served.end().await, (Err("write_timeout"), 590 + 60));
 }
 
+/// Tells whether an answer says that it is the last.
+fn closes(head: &str) -> bool {
+    head.contains("connection: close\r\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_too_old_ends_with_its_next_answer() {
+    let mut served = Served::hello_within(Limits { keep_alive: seconds(100), ..LIMITS });
+    for _ in 0..2 {
+        served.send(GET).await;
+        assert!(!closes(&served.receive().await));
+        sleep(seconds(49)).await;
+    }
+    // It grows old while it is idle, which the client need not know of.
+    sleep(seconds(9)).await;
+    served.send(GET).await;
+    assert!(closes(&served.receive().await));
+    assert_eq!(served.end().await, (Ok(()), 107));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_too_old_and_idle_is_closed_when_it_would_have_been() {
+    let mut served = Served::hello_within(Limits { keep_alive: seconds(30), ..LIMITS });
+    served.send(GET).await;
+    served.receive().await;
+    assert_eq!(served.end().await, (Ok(()), 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_under_way_is_not_cut_by_age_and_one_not_begun_says_close() {
+    let slow = service_fn(async |_: Request<Body>| {
+        sleep(seconds(10)).await;
+        Ok(Response::new(Body::from("hello")))
+    });
+    let mut served = Served::within(Limits { keep_alive: seconds(5), ..LIMITS }, slow);
+    // The second comes with the first, and is not looked at any more.
+    served.send(&GET.repeat(2)).await;
+    assert!(closes(&served.receive().await));
+    assert_eq!(served.client.read(&mut [0; 10]).await.unwrap(), 0);
+    assert_eq!(served.end().await, (Ok(()), 10));
+
+    let mut served = much_within(Limits { keep_alive: seconds(5), ..LIMITS });
+    served.send(GET).await;
+    sleep(seconds(10)).await;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"xxxx") || answer.len() < 100_000 {
+        assert_ne!(served.client.read_buf(&mut answer).await.unwrap(), 0, "it was cut");
+    }
+    assert!(!closes(&String::from_utf8_lossy(&answer)));
+    served.send(GET).await;
+    let mut rest = String::new();
+    served.client.read_to_string(&mut rest).await.unwrap();
+    assert!(closes(&rest));
+    assert_eq!(served.end().await, (Ok(()), 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_brings_only_so_many_requests() {
+    for max in [1, 2, 5] {
+        let mut served = Served::hello_within(Limits { requests: max, ..LIMITS });
+        for request in 1..=max {
+            served.send(GET).await;
+            assert_eq!(closes(&served.receive().await), request == max, "{request} of {max}");
+        }
+        assert_eq!(served.end().await, (Ok(()), 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_protocol_says_to_which_even_if_it_is_the_last_answer() {
+    let service = service_fn(|_: Request<Body>| {
+        let switching = Response::builder().status(101).header("connection", "upgrade");
+        ready(Ok(switching.header("upgrade", "x").body(Body::default()).unwrap()))
+    });
+    let limits = Limits { requests: 1, ..LIMITS };
+    let mut served = Served::within(limits, service);
+    served.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_ne!(served.client.read_buf(&mut head).await.unwrap(), 0, "it was closed");
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.contains("connection: upgrade\r\n") && !closes(&head), "{head}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_limit_is_too_long() {
-    let forever = Limits { head: Duration::MAX, idle: Duration::MAX };
+    let forever = Limits {
+        head: Duration::MAX,
+        idle: Duration::MAX,
+        keep_alive: Duration::MAX,
+        requests: u64::MAX,
+    };
     let service = service_fn(|_: Request<Body>| ready(Ok(Response::new(Body::from("hello")))));
     let mut served = Served::within(forever, service);
     sleep(seconds(1_000_000)).await;

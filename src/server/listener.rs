@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     task::{JoinError, JoinSet},
@@ -74,7 +75,7 @@ impl Listener {
         self,
         served: Arc<P>,
         admit: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
-        limits: Limits,
+        limits: Arc<ArcSwap<Limits>>,
         drain: Arc<Drain>,
     ) -> usize {
         tracing::debug!(address = %self.address, "listening");
@@ -91,6 +92,7 @@ impl Listener {
                         continue;
                     }
                     let (served, drain) = (Arc::clone(&served), Arc::clone(&drain));
+                    let limits = **limits.load();
                     connections.spawn(connect(stream, client, served, limits, drain));
                 }
             }

@@ -48,9 +48,10 @@
 //! |---|---|
 //! | a head of more than 64 KiB or 256 fields | 431 and close |
 //! | a head that is none | 400 and close |
-//! | a head that takes longer than [`head_timeout`](ServerBuilder::head_timeout) | close, without an answer |
+//! | a head that takes longer than [`head_timeout`](ServerBuilder::head_timeout) | 408 and close; without an answer, if none of it came |
 //! | no request for [`idle_timeout`](ServerBuilder::idle_timeout) | close |
 //! | taking no more of an answer for `idle_timeout` | close |
+//! | staying for longer than [`client_keep_alive`](ServerBuilder::client_keep_alive) | the next answer says `Connection: close` |
 //! | a request body that stalls | the service's affair; a `LoadBalancer` answers 408 |
 //! | silence on a connection that was taken over | the service's affair; a `LoadBalancer` closes it |
 //! | leaving | the request's future or the response's body is dropped |
@@ -75,12 +76,13 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
-pub(crate) use self::ending::Ending;
 pub use self::served::{ForPeer, ToldPeer, WithPeer};
-use self::{drain::Drain, listener::Listener, watch::Limits};
+use self::{drain::Drain, listener::Listener};
+pub(crate) use self::{ending::Ending, watch::Limits};
 
 /// Listens, and serves whoever connects.
 ///
@@ -108,7 +110,8 @@ use self::{drain::Drain, listener::Listener, watch::Limits};
 pub struct Server {
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
-    limits: Limits,
+    /// Of connections that are opened from now on.
+    limits: Arc<ArcSwap<Limits>>,
     drain_timeout: Duration,
     admit: Admit,
 }
@@ -121,6 +124,8 @@ pub struct Server {
 /// |---|---|---|
 /// | `head_timeout` | 30 s | enough for the slowest honest client |
 /// | `idle_timeout` | 60 s | ALB's |
+/// | `client_keep_alive` | 1 h | ALB's: clients of new addresses, or of other servers, are found again |
+/// | `requests_per_connection_max` | none | ALB has none for HTTP/1.1 |
 /// | `drain_timeout` | 30 s | what supervisors commonly grant before they kill |
 ///
 /// # Examples
@@ -175,6 +180,9 @@ pub enum BuildError {
     /// A timeout is zero; its name.
     #[error("{0} 0s: expected more")]
     ZeroTimeout(&'static str),
+    /// A number is zero; its name.
+    #[error("{0} 0: expected 1 or more")]
+    ZeroCount(&'static str),
     /// There is no tokio runtime here to listen on.
     #[error("not within a tokio runtime")]
     NoRuntime,
@@ -218,6 +226,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how old a connection may get: the next answer after that says `Connection: close`, and
+    /// ends it. One that is idle then gets one more answer, so that no request is lost.
+    pub fn client_keep_alive(mut self, age: Duration) -> Self {
+        self.limits.keep_alive = age;
+        self
+    }
+
+    /// Sets how many requests a connection may bring: the answer to the last says `Connection: close`,
+    /// and ends it.
+    pub fn requests_per_connection_max(mut self, max: u64) -> Self {
+        self.limits.requests = max;
+        self
+    }
+
     /// Sets how long exchanges may go on when the server is to end.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain_timeout = timeout;
@@ -235,15 +257,19 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// If there is none or one cannot be bound; if `head_timeout` or `idle_timeout` is zero; outside
-    /// a tokio runtime.
+    /// If there is none or one cannot be bound; if `head_timeout`, `idle_timeout`,
+    /// `client_keep_alive` or `requests_per_connection_max` is zero; outside a tokio runtime.
     ///
     /// # Panics
     ///
     /// As tokio does, if the runtime was made without I/O.
     pub fn build(mut self) -> Result<Server, BuildError> {
+        let Limits { head, idle, keep_alive, requests } = self.limits;
+        if requests == 0 {
+            return Err(BuildError::ZeroCount("requests_per_connection_max"));
+        }
         for (name, timeout) in
-            [("head_timeout", self.limits.head), ("idle_timeout", self.limits.idle)]
+            [("head_timeout", head), ("idle_timeout", idle), ("client_keep_alive", keep_alive)]
         {
             if timeout.is_zero() {
                 return Err(BuildError::ZeroTimeout(name));
@@ -265,6 +291,7 @@ impl ServerBuilder {
         let listeners: Vec<_> = sockets.into_iter().map(listen).collect::<Result<_, _>>()?;
         let addresses = listeners.iter().map(Listener::address).collect();
         let Self { limits, drain_timeout, admit, .. } = self;
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
         Ok(Server { listeners, addresses, limits, drain_timeout, admit })
     }
 }
@@ -274,7 +301,7 @@ impl Server {
     pub fn builder() -> ServerBuilder {
         ServerBuilder {
             sockets: Vec::new(),
-            limits: Limits { head: Duration::from_secs(30), idle: Duration::from_secs(60) },
+            limits: Limits::default(),
             drain_timeout: Duration::from_secs(30),
             admit: Arc::new(|_| true),
         }
@@ -329,6 +356,11 @@ impl Server {
         drained
     }
 
+    /// Returns the limits of connections that are opened from now on, to be changed.
+    pub(crate) fn limits(&self) -> Arc<ArcSwap<Limits>> {
+        Arc::clone(&self.limits)
+    }
+
     /// Returns what ends it, and what serves until then.
     pub(crate) fn serving(
         self,
@@ -338,10 +370,10 @@ impl Server {
         let drain = Arc::new(Drain::new(self.drain_timeout));
         let sockets = self.listeners.iter().map(|listener| Arc::downgrade(listener.socket()));
         let ending = Ending { sockets: sockets.collect(), drain: Arc::clone(&drain) };
-        let listeners = self.listeners.into_iter();
+        let (limits, listeners) = (self.limits(), self.listeners.into_iter());
         let serving = join_all(listeners.map(move |listener| {
             let (served, admit) = (Arc::clone(&served), Arc::clone(&self.admit));
-            listener.serve(served, admit, self.limits, Arc::clone(&drain))
+            listener.serve(served, admit, Arc::clone(&limits), Arc::clone(&drain))
         }));
         (ending, async { Drained { cut: serving.await.iter().sum() } })
     }

@@ -1,4 +1,5 @@
-//! What a connection waits for its client to do, since when, and until when.
+//! What a connection waits for its client to do, since when, and until when; and which answer is to be
+//! its last.
 //!
 //! hyper asks its timer for a sleep when it begins to wait for the head of a request, and drops the
 //! sleep when the head is there. [`Heads`], given to hyper as its timer, notes that, and [`Watched`],
@@ -10,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -19,19 +20,38 @@ use std::{
 use hyper::rt::{Sleep, Timer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
 use super::hold::{Hold, Waits};
 
-/// How long a client may take.
+/// How long a client may take, and how long it may stay.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// From the first byte of a head to its last; that of the first request from accepting on.
-    pub(super) head: Duration,
+    pub(crate) head: Duration,
     /// From the end of an exchange to the next head's first byte, and to take any more of an answer.
-    pub(super) idle: Duration,
+    pub(crate) idle: Duration,
+    /// From accepting on; the next answer after it is the last.
+    pub(crate) keep_alive: Duration,
+    /// How many requests may come.
+    pub(crate) requests: u64,
 }
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(3600),
+            requests: u64::MAX,
+        }
+    }
+}
+
+/// The answer to a head that is late.
+pub(super) const LATE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What a client let pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +59,13 @@ pub(super) enum Late {
     Head,
     Idle,
     Write,
+}
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Late(Late),
+    Old,
 }
 
 /// The waits of one connection; only its own task reads and writes them.
@@ -49,6 +76,11 @@ pub(super) struct Watch {
     head: Since,
     write: Since,
     pub(super) hold: Hold,
+    /// Whether any of the head that is waited for has come.
+    begun: AtomicBool,
+    refused: AtomicBool,
+    requests: AtomicU64,
+    old: AtomicBool,
 }
 
 /// Since when something is waited for, in microseconds from when the connection was opened.
@@ -83,22 +115,38 @@ impl Watch {
             head: Since(AtomicU64::new(0)),
             write: not(),
             hold: Hold::default(),
+            begun: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            old: AtomicBool::new(false),
         }
     }
 
-    /// Returns when the client will be late, and with what; `None` while nothing is waited for, or
-    /// for ever.
-    pub(super) fn due(&self) -> Option<(Instant, Late)> {
-        let due = |since: &Since, limit, late| {
-            let due = self.opened.checked_add(since.get()?)?.checked_add(limit)?;
-            Some((due, late))
+    /// Returns what is due next, and when; `None` while nothing is waited for, or for ever.
+    fn due(&self) -> Option<(Instant, Due)> {
+        let due = |since: Option<Duration>, limit, what| {
+            let due = self.opened.checked_add(since?)?.checked_add(limit)?;
+            Some((due, what))
         };
+        let grows_old = (!self.old.load(Ordering::Relaxed)).then_some(Duration::ZERO);
         let dues = [
-            due(&self.head, self.limits.head, Late::Head),
-            due(&self.idle, self.limits.idle, Late::Idle),
-            due(&self.write, self.limits.idle, Late::Write),
+            due(self.head.get(), self.limits.head, Due::Late(Late::Head)),
+            due(self.idle.get(), self.limits.idle, Due::Late(Late::Idle)),
+            due(self.write.get(), self.limits.idle, Due::Late(Late::Write)),
+            due(grows_old, self.limits.keep_alive, Due::Old),
         ];
         dues.into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// Notes a request.
+    pub(super) fn asked(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells whether the answer to the request that was noted last is the last of the connection.
+    pub(super) fn is_last(&self) -> bool {
+        self.old.load(Ordering::Relaxed)
+            || self.requests.load(Ordering::Relaxed) >= self.limits.requests
     }
 
     fn now(&self) -> u64 {
@@ -115,6 +163,13 @@ impl Watch {
     fn has_head(&self) {
         self.head.clear();
         self.idle.clear();
+        self.begun.store(false, Ordering::Relaxed);
+    }
+
+    /// Has the next read answer a head that is late, and end the connection; of one that has not begun,
+    /// nobody waits for an answer.
+    pub(super) fn refuse(&self) {
+        self.refused.store(self.begun.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Notes the first byte of a head. One that came together with the request before is noted only
@@ -124,6 +179,9 @@ impl Watch {
             self.idle.clear();
             self.head.set(self.now());
         }
+        if self.head.get().is_some() {
+            self.begun.store(true, Ordering::Relaxed);
+        }
     }
 
     fn wrote(&self, progress: bool) {
@@ -131,6 +189,35 @@ impl Watch {
             self.write.clear();
         } else if self.write.get().is_none() {
             self.write.set(self.now());
+        }
+    }
+}
+
+/// The one timer of a connection. What is waited for changes with each request, so it is moved when
+/// it fires too early, and otherwise only if it would fire too late.
+#[derive(Default)]
+pub(super) struct Deadline {
+    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Deadline {
+    /// Waits until the client is late.
+    pub(super) fn poll_late(&mut self, watch: &Watch, cx: &mut Context<'_>) -> Poll<Late> {
+        loop {
+            let Some((at, due)) = watch.due() else { return Poll::Pending };
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            if at < sleep.deadline() {
+                sleep.as_mut().reset(at);
+            }
+            ready!(sleep.as_mut().poll(cx));
+            if Instant::now() < at {
+                sleep.as_mut().reset(at);
+                continue;
+            }
+            match due {
+                Due::Late(late) => return Poll::Ready(late),
+                Due::Old => watch.old.store(true, Ordering::Relaxed),
+            }
         }
     }
 }
@@ -189,13 +276,20 @@ impl<I: Unpin> Watched<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.watch.hold.check(Waits::Reader, cx)?;
+        if self.watch.refused.swap(false, Ordering::Relaxed) {
+            // hyper has nothing to write then. Whoever does not take this at once is not waited for.
+            if self.stream().poll_write(cx, LATE).is_ready() {
+                _ = self.stream().poll_flush(cx);
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(self.stream().poll_read(cx, buf))?;
         if buf.filled().len() > before {

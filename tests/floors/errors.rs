@@ -65,6 +65,7 @@ async fn check(balancer: &LoadBalancer, request: Request<Body>, kind: Kind, said
     assert_eq!(events.len(), 1, "{kind:?}");
     assert_eq!(events[0].level, level);
     assert_eq!(events[0].field("kind"), Some(&*format!("{kind:?}")));
+    assert_eq!(events[0].field("reason"), Some(error.reason()));
     assert_eq!(events[0].field("status"), Some(status.as_str()));
     assert_eq!(events[0].field("rule"), said.rule);
     assert_eq!(events[0].field("group"), said.group);

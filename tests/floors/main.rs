@@ -12,6 +12,7 @@ mod support;
 mod by_hand;
 mod checks;
 mod composition;
+mod deadlines;
 mod draining;
 mod errors;
 mod groups;

@@ -342,6 +342,26 @@ async fn listeners_come_and_go_and_one_that_goes_ends_what_it_has() {
     assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
 }
 
+#[tokio::test]
+async fn how_long_clients_may_take_changes_for_connections_that_are_opened_later() {
+    let port = Port::reserve();
+    let with_timeout = |seconds: &str| {
+        let mut document = document(&[], &[listener(port.address.port(), &fixed("here"), &[])]);
+        document["LoadBalancerAttributes"] = json!([
+            {"Key": "idle_timeout.timeout_seconds", "Value": seconds}
+        ]);
+        document
+    };
+    let mut gateway = start(&with_timeout("60"));
+    let mut before = Socket::connect(port.address).await;
+    assert_eq!(ask(&mut before, "/").await.1, "here");
+    reload(&mut gateway, &with_timeout("1"));
+    let mut after = Socket::connect(port.address).await;
+    assert_eq!(ask(&mut after, "/").await.1, "here");
+    soon("the end of the idle connection", after.closed()).await;
+    assert_eq!(ask(&mut before, "/").await.1, "here");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_goes_and_comes_back_at_once_can_be_had() {
     let (stays, goes) = (Port::reserve(), Port::reserve());

@@ -26,3 +26,4 @@ mod retries;
 mod reuse;
 mod runtimes;
 mod tunnels;
+mod statuses;

@@ -51,6 +51,7 @@ pub(in crate::gateway) const STICKINESS_DURATION: &str = "stickiness.lb_cookie.d
 pub(in crate::gateway) const ALGORITHM: &str = "load_balancing.algorithm.type";
 pub(in crate::gateway) const LEAST_OUTSTANDING_REQUESTS: &str = "least_outstanding_requests";
 pub(in crate::gateway) const IDLE_TIMEOUT: &str = "idle_timeout.timeout_seconds";
+pub(in crate::gateway) const CLIENT_KEEP_ALIVE: &str = "client_keep_alive.seconds";
 pub(in crate::gateway) const PRESERVE_HOST: &str = "routing.http.preserve_host_header.enabled";
 pub(in crate::gateway) const XFF_CLIENT_PORT: &str = "routing.http.xff_client_port.enabled";
 pub(in crate::gateway) const XFF_MODE: &str = "routing.http.xff_header_processing.mode";
@@ -176,12 +177,7 @@ pub(in crate::gateway) const TARGET_GROUP: &[Attribute] = &[
 /// ModifyLoadBalancerAttributes.
 pub(in crate::gateway) const LOAD_BALANCER: &[Attribute] = &[
     attribute(IDLE_TIMEOUT, "60", Number(1, 4000), Honoured),
-    attribute(
-        "client_keep_alive.seconds",
-        "3600",
-        Number(60, 604_800),
-        Ignored("clients' connections have no greatest age yet"),
-    ),
+    attribute(CLIENT_KEEP_ALIVE, "3600", Number(60, 604_800), Honoured),
     attribute(DESYNC_MODE, "defensive", OneOf(&["monitor", "defensive", "strictest"]), Honoured),
     attribute(DROP_INVALID, "false", Boolean, Honoured),
     attribute(PRESERVE_HOST, "false", Boolean, Honoured),
