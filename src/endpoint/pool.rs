@@ -3,7 +3,10 @@
 //! It holds and lends; who opens, drives and ages a connection is `driver.rs`.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,11 +31,28 @@ pub(super) struct Pool {
     /// When the target last dropped a connection that was kept, unless it has answered over a new one
     /// since.
     dropped: Mutex<Option<Instant>>,
+    open: Arc<AtomicUsize>,
+}
+
+/// The place of one connection among those that may be open; it is free again when this is dropped.
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Pool {
     fn with<T>(&self, f: impl FnOnce(&mut Vec<Lane>) -> T) -> T {
         f(&mut self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a place for one more connection, unless `max` are taken.
+    pub(super) fn place(&self, max: usize) -> Option<Place> {
+        let (open, order) = (&self.open, Ordering::Relaxed);
+        open.fetch_update(order, order, |open| (open < max).then(|| open + 1)).ok()?;
+        Some(Place(Arc::clone(open)))
     }
 
     /// Says that the target dropped a connection that was kept.
@@ -61,6 +81,9 @@ impl Pool {
             let lane = lanes.iter_mut().find(|lane| lane.runtime == runtime)?;
             loop {
                 let idle = lane.idle.pop()?;
+                if idle.seat.is_retired() {
+                    continue;
+                }
                 if idle.sender.is_ready() {
                     return Some(idle);
                 }

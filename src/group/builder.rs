@@ -172,6 +172,11 @@ impl TargetGroupBuilder {
                 errors.push(format!("transport: {name} 0s: expected more"));
             }
         }
+        for (name, count) in self.transport.counts() {
+            if count == 0 {
+                errors.push(format!("transport: {name} 0: expected 1 or more"));
+            }
+        }
         if !errors.is_empty() {
             return Err(InvalidGroup { name: self.name, errors });
         }

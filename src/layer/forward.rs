@@ -104,6 +104,8 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     } else {
         toward_target(&mut request, endpoint.address());
     }
+    // Of HTTP/2 only a stream ends.
+    let is_on_its_own = request.version() >= Version::HTTP_2;
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
@@ -111,7 +113,8 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     let answer = match Handle::try_current() {
         Ok(_) => {
             let answer = pin!(endpoint.send_for(request, lease.account_mut()));
-            within(now + transport.answer_timeout, transport.answer_timeout, progress, answer).await
+            let limit = transport.answer_timeout;
+            within(now + limit, limit, progress.as_deref(), answer).await
         }
         // There are no timers either.
         Err(_) => Err(Kind::NoRuntime.into()),
@@ -126,6 +129,11 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
         }
     };
     proxy::toward_client(&mut response);
+    // The rest of the request will not be read.
+    if !is_on_its_own && progress.is_some_and(|progress| progress.is_overtaken()) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
     // An error of a balancer behind this one is not ours.
@@ -186,7 +194,7 @@ fn watch_upload(request: &mut Request<Body>, limit: Duration) -> Option<Arc<Prog
 async fn within(
     first: Instant,
     limit: Duration,
-    progress: Option<Arc<Progress>>,
+    progress: Option<&Progress>,
     mut answer: Pin<&mut impl Future<Output = Result<Response<Body>, Error>>>,
 ) -> Result<Response<Body>, Error> {
     let mut late = pin!(sleep_until(first));
@@ -197,7 +205,7 @@ async fn within(
             () = &mut late => {}
         }
         let now = Instant::now();
-        let due = progress.as_ref().map(|progress| progress.target_since() + limit);
+        let due = progress.map(|progress| progress.target_since() + limit);
         match due.filter(|due| *due > now) {
             // While the client is waited for, its next part may come at any time, and be the last.
             Some(due) => late.as_mut().reset(due.min(now + limit)),
@@ -222,6 +230,7 @@ fn end_of(kind: Kind) -> End {
         Kind::ConnectTimeout | Kind::AnswerTimeout => End::TargetLate,
         Kind::Cut => End::Cut,
         Kind::ClientIdle => End::ClientLate,
+        Kind::Saturated => End::Saturated,
         // Where the call was made is no fault of the target's.
         Kind::ClientBody | Kind::NoRuntime => End::ClientLeft,
         _ => End::Broken,
