@@ -109,10 +109,24 @@ impl Traffic {
         f(&mut self.doubt.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn wrote(&self, written: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(count)) = written {
-            self.written.fetch_add(*count as u64, Ordering::Relaxed);
+    /// Counts what was written.
+    ///
+    /// That the other side takes no more is for the reading side to find out: there may be an answer
+    /// before the end, and hyper would throw it away.
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        match &written {
+            Poll::Ready(Ok(count)) => {
+                self.written.fetch_add(*count as u64, Ordering::Relaxed);
+            }
+            Poll::Ready(Err(error))
+                if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) =>
+            {
+                return Poll::Pending;
+            }
+            _ => {}
         }
+        written
     }
 }
 
@@ -150,8 +164,7 @@ impl AsyncWrite for Counted {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.traffic.wrote(&written);
-        written
+        this.traffic.wrote(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -173,7 +186,6 @@ impl AsyncWrite for Counted {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.traffic.wrote(&written);
-        written
+        this.traffic.wrote(written)
     }
 }

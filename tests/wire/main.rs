@@ -17,6 +17,7 @@ mod bodies;
 mod bytes;
 mod deadlines;
 mod draining;
+mod early;
 mod killed;
 mod leaving;
 mod outcomes;
