@@ -132,6 +132,11 @@ impl Seat {
     pub(super) fn retire(&self) {
         // Ordered with the end of an upload, see `early.rs`.
         self.retired.store(true, Ordering::SeqCst);
+        // It may be idle already.
+        let driver = self.returned.lock().unwrap_or_else(PoisonError::into_inner).driver.take();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -187,7 +192,10 @@ mod tests {
         runtime::Builder,
     };
 
-    use super::{super::{driver, pool::Pool, transport::Transport}, *};
+    use super::{
+        super::{driver, pool::Pool, transport::Transport},
+        *,
+    };
 
     /// A request that hyper takes while it ends its connection comes back only when no sender is
     /// left; kept in the seat, its own would make it wait for ever.

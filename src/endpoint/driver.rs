@@ -112,6 +112,11 @@ impl Future for Driver {
             return Poll::Ready(());
         }
         this.poll_return(cx);
+        if this.seat.is_retired()
+            && let Some(pool) = this.pool.upgrade()
+        {
+            drop(pool.remove(this.runtime, &this.seat));
+        }
         if this.poll_cut(cx).is_ready() || this.poll_idle(cx).is_ready() {
             return Poll::Ready(());
         }

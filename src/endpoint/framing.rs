@@ -18,7 +18,10 @@ pub(super) fn vet(mut response: Response<Body>, seat: &Seat) -> Result<Response<
     if headers.contains_key(header::TRANSFER_ENCODING) {
         // The other codings would get lost with the field, which is of this connection only.
         if !is_chunked(headers) {
-            return Err(wrong(seat, "the target's answer has a transfer coding other than chunked"));
+            return Err(wrong(
+                seat,
+                "the target's answer has a transfer coding other than chunked",
+            ));
         }
         // The header work drops it later; a target that sends both is not to be relied on (RFC 9112
         // §6.3).
@@ -38,7 +41,8 @@ fn wrong(seat: &Seat, text: &'static str) -> Error {
 
 fn is_chunked(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let first = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let first =
+        codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     first && codings.next().is_none()
 }
 

@@ -321,7 +321,10 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
-        text.push_str(&error.to_string());
+        match error.downcast_ref() {
+            Some(error) => text.push_str(&connect::plain(error)),
+            None => text.push_str(&error.to_string()),
+        }
         cause = error.source();
     }
     text

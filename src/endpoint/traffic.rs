@@ -86,9 +86,8 @@ impl Traffic {
 
     /// Tells, before more is read, whether it is in doubt that the head of the answer has come.
     fn raises_doubt(&self, reader: &Waker) -> bool {
-        let is_too_much = || {
-            self.received.load(Ordering::Relaxed) > self.received_max.load(Ordering::Relaxed)
-        };
+        let is_too_much =
+            || self.received.load(Ordering::Relaxed) > self.received_max.load(Ordering::Relaxed);
         if !is_too_much() {
             return false;
         }

@@ -104,8 +104,7 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     } else {
         toward_target(&mut request, endpoint.address());
     }
-    // Of HTTP/2 only a stream ends.
-    let is_on_its_own = request.version() >= Version::HTTP_2;
+    let version = request.version();
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
@@ -129,8 +128,7 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
         }
     };
     proxy::toward_client(&mut response);
-    // The rest of the request will not be read.
-    if !is_on_its_own && progress.is_some_and(|progress| progress.is_overtaken()) {
+    if is_last(&response, version, progress.as_deref()) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
@@ -214,6 +212,17 @@ async fn within(
                 return Err(Error::new(Kind::AnswerTimeout, text));
             }
         }
+    }
+}
+
+/// Tells whether nothing can follow an answer on its client's connection: the rest of the request will
+/// not be read, or only the end of the connection is the answer's.
+fn is_last(response: &Response<Body>, version: Version, upload: Option<&Progress>) -> bool {
+    match version {
+        Version::HTTP_10 if response.body().size_hint().exact().is_none() => true,
+        // Of HTTP/2 only a stream ends.
+        Version::HTTP_10 | Version::HTTP_11 => upload.is_some_and(Progress::is_overtaken),
+        _ => false,
     }
 }
 
