@@ -131,6 +131,9 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     if is_last(&response, version, progress.as_deref()) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
+        // To an answer of HTTP/1.1 hyper would add that the connection is kept, for a client of
+        // HTTP/1.0 that asks for it.
+        *response.version_mut() = version;
     }
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
