@@ -99,12 +99,12 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
         assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
+    let version = request.version();
     if endpoint.is_local() {
         toward_balancer(&mut request, peer);
     } else {
         toward_target(&mut request, endpoint.address());
     }
-    let version = request.version();
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());

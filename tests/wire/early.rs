@@ -3,12 +3,16 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use pointsman::Body;
 use tokio::sync::{
     Notify,
     mpsc::{UnboundedReceiver, unbounded_channel},
 };
+use tower::{BoxError, ServiceExt};
 
 use crate::support::{
     Front, Server,
@@ -83,6 +87,29 @@ async fn an_answer_before_the_end_of_an_upload_closes_both_connections_when_it_i
         check(request, LENGTH, "helloworld").await;
         check(request, CHUNKED, "5\r\nhello\r\n0\r\n\r\n").await;
         check(request, TRAILERS, "5\r\nhello\r\n0\r\n\r\n").await;
+    }
+}
+
+/// Of HTTP/2 only a stream ends, and it has no word for that in its heads.
+#[tokio::test]
+async fn only_a_connection_that_ends_with_the_answer_is_said_to() {
+    for (version, expected) in [
+        (Version::HTTP_10, Some("close")),
+        (Version::HTTP_11, Some("close")),
+        (Version::HTTP_2, None),
+    ] {
+        let (go_on, parts) = (Arc::new(Notify::new()), &["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]);
+        let mut hasty = Hasty::of(parts, &go_on).await;
+        let front = Front::of([hasty.target.address]).await;
+        let stalled = futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>();
+        let mut request = Request::post("/").body(Body::new(StreamBody::new(stalled))).unwrap();
+        *request.version_mut() = version;
+        let response = soon("an answer", front.balancer.clone().oneshot(request)).await.unwrap();
+        let said = response.headers().get("connection").map(|value| value.to_str().unwrap());
+        assert_eq!((response.status().as_u16(), said), (200, expected), "{version:?}");
+        drop(response);
+        soon("the end at the target", hasty.left.recv()).await.unwrap();
+        front.at_rest().await;
     }
 }
 
