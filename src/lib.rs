@@ -30,7 +30,7 @@
 //! | `Respond` | how an error is answered; what is above never sees one |
 //! | `Rules` | which group, or an answer at once ([`rule`]) |
 //! | `Sticky` | which target this client had ([`stickiness`]) |
-//! | `Retry` | whether another target gets what was not sent |
+//! | `Retry` | whether another target gets what was not sent, or what a group's policy lets be sent twice |
 //! | `Select` | which target ([`group`], [`algorithm`]); the exchange counts from here on |
 //! | `Health` | which outcomes count against the target |
 //! | `Forward` | how it is sent ([`endpoint`]) |

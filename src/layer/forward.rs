@@ -100,11 +100,12 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
     let version = request.version();
-    if endpoint.is_local() {
+    let host_is_ours = if endpoint.is_local() {
         toward_balancer(&mut request, peer);
+        false
     } else {
-        toward_target(&mut request, endpoint.address());
-    }
+        toward_target(&mut request, endpoint.address())
+    };
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
@@ -124,6 +125,9 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
         Err(error) => {
             lease.settle(end_of(error.kind()));
             let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
+            if host_is_ours {
+                forget_host(&error);
+            }
             return Err(error.with_fail_open(fail_open));
         }
     };
@@ -144,8 +148,8 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
 }
 
 /// Does what depends on the target: HTTP/1.1 and its framing, the origin form, and a Host if there is
-/// none.
-fn toward_target(request: &mut Request<Body>, address: &Address) {
+/// none, which it tells.
+fn toward_target(request: &mut Request<Body>, address: &Address) -> bool {
     *request.version_mut() = Version::HTTP_11;
     if request.uri().scheme().is_some() || request.uri().authority().is_some() {
         let path = request.uri().path_and_query().cloned();
@@ -163,6 +167,16 @@ fn toward_target(request: &mut Request<Body>, address: &Address) {
         && let Ok(host) = HeaderValue::try_from(address.to_string())
     {
         request.headers_mut().insert(header::HOST, host);
+        return true;
+    }
+    false
+}
+
+/// Another target, to which an unsent request may go, is another host.
+fn forget_host(error: &Error) {
+    if let Some(mut request) = error.take_unsent() {
+        request.headers_mut().remove(header::HOST);
+        error.keep_unsent(request);
     }
 }
 

@@ -17,6 +17,7 @@ mod errors;
 mod groups;
 mod outcomes;
 mod panics;
+mod retries;
 mod sockets;
 mod swaps;
 mod tasks;

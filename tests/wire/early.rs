@@ -98,7 +98,8 @@ async fn only_a_connection_that_ends_with_the_answer_is_said_to() {
         (Version::HTTP_11, Some("close")),
         (Version::HTTP_2, None),
     ] {
-        let (go_on, parts) = (Arc::new(Notify::new()), &["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]);
+        let (go_on, parts) =
+            (Arc::new(Notify::new()), &["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]);
         let mut hasty = Hasty::of(parts, &go_on).await;
         let front = Front::of([hasty.target.address]).await;
         let stalled = futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>();

@@ -24,6 +24,7 @@ mod killed;
 mod leaving;
 mod old_clients;
 mod outcomes;
+mod retries;
 mod reuse;
 mod runtimes;
 mod targets;
