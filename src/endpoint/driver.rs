@@ -20,8 +20,9 @@ use tokio::{
 };
 
 use super::{
-    connection::{Idle, Seat},
+    connection::Idle,
     pool::{Place, Pool},
+    seat::Seat,
     traffic::{Counted, HEAD_SIZE_MAX, Traffic},
     transport::Transport,
 };

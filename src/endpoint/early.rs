@@ -14,7 +14,7 @@ use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower::BoxError;
 
-use super::connection::Seat;
+use super::seat::Seat;
 use crate::{body::Body, lease::Progress};
 
 /// Lets the connection end with the answer, if that came before the end of the request.

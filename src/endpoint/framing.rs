@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderValue, Response, header};
 
-use super::connection::Seat;
+use super::seat::Seat;
 use crate::{
     body::Body,
     error::{Error, Kind},

@@ -12,6 +12,7 @@ mod framing;
 mod live;
 mod local;
 mod pool;
+mod seat;
 mod traffic;
 mod transport;
 

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{runtime, time::Instant};
 
-use super::connection::{Idle, Seat};
+use super::{connection::Idle, seat::Seat};
 
 /// A connection polled by a runtime that is not driven would hang its request, so each runtime has
 /// connections of its own.

@@ -31,6 +31,18 @@ use crate::clock::WAIT_MAX;
 ///
 /// A target that goes beyond one of them is answered for with 502, and its connection is closed.
 ///
+/// # What targets say and clients do not hear
+///
+/// | from the target | to the client |
+/// |---|---|
+/// | interim answers, such as 100 and 103 | nothing: hyper's server sends none but the 100 that it makes itself |
+/// | Content-Length of a 204 or 304 | no length, since hyper writes none where there is no body; one to HEAD is passed on |
+/// | one Content-Length several times | one |
+/// | Content-Length beside `Transfer-Encoding: chunked` | the chunks count; the connection is closed |
+/// | transfer codings other than chunked, lengths that differ | 502 |
+/// | a body of no length from a target of HTTP/1.0 | chunks; that it is complete only the end of the connection says, and that it is not, a reset |
+/// | an answer before the end of the request | the answer, and `Connection: close` in HTTP/1: when it is complete, the rest of the request is not sent |
+///
 /// # Examples
 ///
 /// ```

@@ -132,13 +132,8 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
         }
     };
     proxy::toward_client(&mut response);
-    if is_last(&response, version, progress.as_deref()) {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-        // To an answer of HTTP/1.1 hyper would add that the connection is kept, for a client of
-        // HTTP/1.0 that asks for it.
-        *response.version_mut() = version;
-    }
+    let is_overtaken = progress.as_deref().is_some_and(Progress::is_overtaken);
+    end_with_answer(&mut response, version, is_overtaken);
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
     // An error of a balancer behind this one is not ours.
@@ -232,14 +227,20 @@ async fn within(
     }
 }
 
-/// Tells whether nothing can follow an answer on its client's connection: the rest of the request will
-/// not be read, or only the end of the connection is the answer's.
-fn is_last(response: &Response<Body>, version: Version, upload: Option<&Progress>) -> bool {
-    match version {
-        Version::HTTP_10 if response.body().size_hint().exact().is_none() => true,
-        // Of HTTP/2 only a stream ends.
-        Version::HTTP_10 | Version::HTTP_11 => upload.is_some_and(Progress::is_overtaken),
-        _ => false,
+/// Says so if nothing can follow an answer on its client's connection: the rest of the request will not
+/// be read, or only the end of the connection is the answer's.
+fn end_with_answer(response: &mut Response<Body>, version: Version, is_overtaken: bool) {
+    // Of HTTP/2 only a stream ends.
+    if is_overtaken && version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    // A client of HTTP/1.0 knows no chunks. To an answer of HTTP/1.1 hyper would add that the connection
+    // is kept, if the client asks for it.
+    if version == Version::HTTP_10
+        && (is_overtaken || response.body().size_hint().exact().is_none())
+    {
+        *response.version_mut() = version;
     }
 }
 

@@ -38,7 +38,7 @@ async fn what_comes_in_chunks_goes_out_without_and_ends_with_the_connection() {
         assert!(head.starts_with("HTTP/1.0 "), "{head}");
         assert_eq!(field(&head, "transfer-encoding"), None);
         assert_eq!(field(&head, "content-length"), None);
-        assert_eq!(field(&head, "connection"), Some("close"));
+        assert_eq!(field(&head, "connection"), None);
         assert_eq!(body, "helloworld");
     }
 }
