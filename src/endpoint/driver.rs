@@ -21,9 +21,9 @@ use tokio::{
 
 use super::{
     connection::Idle,
-    pool::{Place, Pool},
+    pool::Pool,
     seat::Seat,
-    traffic::{Counted, HEAD_SIZE_MAX, Traffic},
+    traffic::{Counted, HEAD_SIZE_MAX, Place, Traffic},
     transport::Transport,
 };
 use crate::{body::Body, clock::WAIT_MAX, lease::Load, rng::Rng};
@@ -40,7 +40,7 @@ pub(super) async fn start(
     transport: &Transport,
 ) -> Result<Idle, hyper::Error> {
     let traffic = Arc::<Traffic>::default();
-    let io = TokioIo::new(Counted { stream, traffic: Arc::clone(&traffic) });
+    let io = TokioIo::new(Counted { stream, traffic: Arc::clone(&traffic), _place: place });
     let mut http = Builder::new();
     http.max_header_size(HEAD_SIZE_MAX).max_headers(FIELDS_MAX);
     let (sender, connection) = http.handshake(io).await?;
@@ -63,7 +63,6 @@ pub(super) async fn start(
         },
         load: Arc::clone(load),
         watching: false,
-        _place: place,
     };
     seat.driven_by(runtime.spawn(driver).abort_handle());
     Ok(Idle { seat, sender })
@@ -92,7 +91,6 @@ struct Driver {
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     load: Arc<Load>,
     watching: bool,
-    _place: Place,
 }
 
 struct IdleTimer {

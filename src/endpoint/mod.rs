@@ -28,11 +28,7 @@ pub use self::{
     local::InProcess,
     transport::Transport,
 };
-use self::{
-    connection::Lost,
-    live::Live,
-    pool::{Place, Pool},
-};
+use self::{connection::Lost, live::Live, pool::Pool, traffic::Place};
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},

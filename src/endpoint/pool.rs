@@ -3,16 +3,13 @@
 //! It holds and lends; who opens, drives and ages a connection is `driver.rs`.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 
 use tokio::{runtime, time::Instant};
 
-use super::{connection::Idle, seat::Seat};
+use super::{connection::Idle, seat::Seat, traffic::Place};
 
 /// A connection polled by a runtime that is not driven would hang its request, so each runtime has
 /// connections of its own.
@@ -31,16 +28,8 @@ pub(super) struct Pool {
     /// When the target last dropped a connection that was kept, unless it has answered over a new one
     /// since.
     dropped: Mutex<Option<Instant>>,
+    /// How many are open, idle or not. Apart from the pool, which none of them is to keep alive.
     open: Arc<AtomicUsize>,
-}
-
-/// The place of one connection among those that may be open; it is free again when this is dropped.
-pub(super) struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Pool {
@@ -50,9 +39,7 @@ impl Pool {
 
     /// Takes a place for one more connection, unless `max` are taken.
     pub(super) fn place(&self, max: usize) -> Option<Place> {
-        let (open, order) = (&self.open, Ordering::Relaxed);
-        open.fetch_update(order, order, |open| (open < max).then(|| open + 1)).ok()?;
-        Some(Place(Arc::clone(open)))
+        Place::take(&self.open, max)
     }
 
     /// Says that the target dropped a connection that was kept.

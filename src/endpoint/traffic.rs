@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -129,10 +129,29 @@ impl Traffic {
     }
 }
 
-/// Counts what goes over the stream below hyper.
+/// Counts what goes over the stream below hyper, and is one of those that may be open.
 pub(super) struct Counted {
     pub(super) stream: TcpStream,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) _place: Place,
+}
+
+/// The place of one connection among those that may be open; it is free again when this is dropped.
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// Takes one, unless `max` are taken.
+    pub(super) fn take(open: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let order = Ordering::Relaxed;
+        open.fetch_update(order, order, |open| (open < max).then(|| open + 1)).ok()?;
+        Some(Self(Arc::clone(open)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl AsyncRead for Counted {
