@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,7 +15,7 @@ use crate::{
     body::Body,
     error::Error,
     group::TargetGroup,
-    head::{Head, Peer},
+    head::Peer,
     layer::{
         Forward, Health, HealthLayer, Respond, RespondLayer, Retry, RetryLayer, Rules, RulesLayer,
         Select, SelectLayer, Sticky, StickyLayer,
@@ -60,7 +61,8 @@ type Floors = Rules<Sticky<Retry<Select<Health<Forward>>>>>;
 ///
 /// In axum, `fallback_service(balancer)` and `route_service("/api/{*rest}", balancer)` keep the
 /// whole path. Under `nest_service("/api", balancer)` the rules, `#{path}` and the targets see the
-/// rest of the path only. In hyper, `TowerToHyperService::new(balancer)` of hyper-util serves it.
+/// rest of the path only. In hyper, `TowerToHyperService::new(balancer)` of hyper-util serves it;
+/// WebSockets need hyper's `with_upgrades`, which axum has on.
 #[derive(Clone)]
 pub struct LoadBalancer {
     stack: Respond<Floors>,
@@ -95,7 +97,7 @@ pub struct LoadBalancer {
 #[must_use]
 pub struct LoadBalancerBuilder {
     find_peer: Box<FindPeer>,
-    http: HttpOptions,
+    http: Arc<HttpOptions>,
     respond: RespondLayer,
     forward: Forward,
 }
@@ -111,8 +113,8 @@ impl LoadBalancerBuilder {
     }
 
     /// Sets what is done with the messages of all clients.
-    pub fn http(mut self, options: HttpOptions) -> Self {
-        self.http = options;
+    pub fn http(mut self, options: impl Into<Arc<HttpOptions>>) -> Self {
+        self.http = options.into();
         self
     }
 
@@ -147,6 +149,7 @@ impl LoadBalancerBuilder {
 
     /// Makes a balancer of these rules.
     pub fn build(self, rules: RuleTable) -> LoadBalancer {
+        let forward = self.forward.options(&self.http);
         let stack = ServiceBuilder::new()
             // Outermost, so that whatever fails below becomes a response.
             .layer(self.respond)
@@ -160,7 +163,7 @@ impl LoadBalancerBuilder {
             .layer(SelectLayer::new())
             // Knows the target, and is told how each exchange is judged before it begins.
             .layer(HealthLayer::new())
-            .service(self.forward);
+            .service(forward);
         LoadBalancer { stack }
     }
 }
@@ -175,7 +178,7 @@ impl LoadBalancer {
     pub fn builder() -> LoadBalancerBuilder {
         LoadBalancerBuilder {
             find_peer: Box::new(|extensions| extensions.get().copied()),
-            http: HttpOptions::default(),
+            http: Arc::default(),
             respond: RespondLayer::new(),
             forward: Forward::new(),
         }
@@ -193,6 +196,18 @@ impl LoadBalancer {
     /// Swaps the rules; a request is decided by the old table or the new, never by both.
     pub fn set_rules(&self, rules: RuleTable) {
         self.handle().set_rules(rules);
+    }
+
+    /// Swaps the rules together with what is done with all messages, but for Via.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn install(&self, rules: RuleTable, options: Arc<HttpOptions>) {
+        self.handle().install(Some(rules), Some(options));
+    }
+
+    /// Swaps what is done with the messages of all clients, but for the Via of answers; a request goes by
+    /// the old or the new.
+    pub fn set_http(&self, options: impl Into<Arc<HttpOptions>>) {
+        self.handle().set_options(options);
     }
 
     /// Returns the groups the rules name, each once.
@@ -215,7 +230,8 @@ impl LoadBalancer {
     }
 
     /// Says what would be done with a request, and why: which rule matches and why each earlier one
-    /// does not, which group, which target. Nothing is sent, and the next pick stays what it was.
+    /// does not, which group, which target. Nothing is sent, and the next pick stays what it was. What is
+    /// refused before any rule is asked ([`HttpOptions`]) is not looked at.
     ///
     /// # Examples
     ///
@@ -231,8 +247,7 @@ impl LoadBalancer {
     /// assert_eq!(explanation.target().unwrap(), "127.0.0.1:3001");
     /// ```
     pub fn explain<B>(&self, request: &Request<B>) -> Explanation {
-        let peer = self.stack.inner().peer(request.extensions()).ok().flatten();
-        self.rules().explain(&Head::of(request, peer.as_ref()))
+        self.stack.inner().explain(request)
     }
 }
 

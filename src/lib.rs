@@ -43,11 +43,31 @@
 //! X-Forwarded-\*: what a client sent under these names is dropped, nothing is written, and rules with a
 //! source-ip condition answer 500 rather than guess.
 //!
+//! No proxy in front is believed unless it is named:
+//! [`HttpOptions::trusted_proxies`](proxy::HttpOptions::trusted_proxies) says by their addresses which
+//! are, and then rules, sessions and targets see the client that the proxy speaks for.
+//!
 //! # Time
 //!
 //! Every wait has a deadline: connecting 10 s, the head of an answer 60 s, a body that stalls 60 s
 //! ([`endpoint::Transport`]), a deregistered target 300 s. A tower `Timeout` around the balancer looks
 //! to it like a client that left; one between the floors is answered 504.
+//!
+//! # WebSocket
+//!
+//! A WebSocket is a tunnel: once the target has answered 101, bytes are carried as they are, without a
+//! look at them, to targets and to services in this process alike. It counts as in flight until both
+//! sides have ended; it is closed when neither sends for as long as a body may stall, and at the
+//! deregistration delay. Other protocols are named by [`HttpOptions`](proxy::HttpOptions::upgrade).
+//!
+//! The server in front must be able to let go of a connection: axum's can, `pointsman::server` can, and
+//! hyper's can `with_upgrades`.
+//!
+//! # Tasks
+//!
+//! A request runs where it is called. What lasts longer is a task on the runtime of the request that
+//! began it: one for each connection to a target, one for each tunnel, one for a target in this process
+//! while it drains. Checking is one task a group.
 //!
 //! # Features
 //!
@@ -94,6 +114,7 @@ pub mod lease;
 pub mod outcome;
 pub mod id;
 pub mod head;
+pub mod cidr;
 pub mod clock;
 pub mod rng;
 

@@ -2,7 +2,8 @@
 //!
 //! It polls hyper, puts the connection back into the pool when
 //! hyper is ready for another request, and ends it when it was idle too long, has carried enough
-//! requests or is too old, or its target's deregistration delay is over.
+//! requests or is too old, or its target's deregistration delay is over. A connection that has changed
+//! its protocol it leaves to `tunnel.rs`.
 
 use std::{
     pin::Pin,
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
@@ -47,7 +48,7 @@ pub(super) async fn start(
     let seat = Arc::new(Seat::new(traffic));
     let runtime = runtime::Handle::current();
     let driver = Driver {
-        connection: Some(connection),
+        connection: Some(connection.with_upgrades()),
         sender: None,
         seat: Arc::clone(&seat),
         pool: Arc::downgrade(pool),
@@ -77,8 +78,9 @@ fn lifetime(age_max: Duration) -> Duration {
     age_max - Duration::from_nanos(Rng::from_entropy().below(tenth))
 }
 
-struct Driver {
-    connection: Option<Connection<TokioIo<Counted>, Body>>,
+/// `C` is hyper's connection, whose type has no name.
+struct Driver<C> {
+    connection: Option<C>,
     sender: Option<SendRequest<Body>>,
     seat: Arc<Seat>,
     pool: Weak<Pool>,
@@ -99,7 +101,7 @@ struct IdleTimer {
     armed: bool,
 }
 
-impl Future for Driver {
+impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Driver<C> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -123,7 +125,7 @@ impl Future for Driver {
     }
 }
 
-impl Driver {
+impl<C> Driver<C> {
     /// Takes the sender back from the request and, once hyper is ready, lends it to the pool.
     fn poll_return(&mut self, cx: &mut Context<'_>) {
         if self.sender.is_none() {
@@ -203,7 +205,7 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
+impl<C> Drop for Driver<C> {
     fn drop(&mut self) {
         // First the connection: what it wakes must not find its place taken by the dead.
         let ended = self.connection.take().is_none();

@@ -14,9 +14,10 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tower::{BoxError, Service, ServiceExt};
 
+use super::{switch::Switch, tunnel::Line};
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},
@@ -74,6 +75,23 @@ impl InProcess {
         }
     }
 
+    /// Has the service answer a request that asks for another protocol.
+    pub(super) async fn send_upgrade(
+        &self,
+        mut request: Request<Body>,
+        load: &Load,
+    ) -> Result<(Response<Body>, Option<Line>), Error> {
+        let failed = |error| Error::new(Kind::Exchange, error);
+        let (far, switch) = Switch::prepare().await.map_err(failed)?;
+        request.extensions_mut().insert(far);
+        let response = self.send(request, load).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok((response, None));
+        }
+        let stream = switch.complete().await.map_err(failed)?;
+        Ok((response, Some(Line::Local(stream))))
+    }
+
     /// Has the service answer.
     pub(super) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let mut answer = catch_unwind(AssertUnwindSafe(|| (self.0)(request))).map_err(panicked)?;
@@ -102,6 +120,9 @@ pub(super) fn of_client(error: &(dyn std::error::Error + 'static)) -> Option<Err
         match error.downcast_ref() {
             Some(BodyError::ClientIdle(_)) => {
                 return Some(Error::new(Kind::ClientIdle, error.to_string()));
+            }
+            Some(BodyError::TooLarge(_)) => {
+                return Some(Error::new(Kind::BodyTooLarge, error.to_string()));
             }
             Some(BodyError::ClientBroken) => return Some(Kind::ClientBody.into()),
             _ => cause = error.source(),

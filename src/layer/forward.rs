@@ -22,12 +22,12 @@ use tower::Service;
 use super::{message::Assigned, served::Served};
 use crate::{
     body::Body,
-    endpoint::{Address, Endpoint},
+    endpoint::{Address, Endpoint, Line, Tunnel},
     error::{Error, Kind},
     head::Peer,
-    lease::{Lease, Observer, Progress},
+    lease::{Account, Lease, Observer, Progress},
     outcome::{End, Outcome},
-    proxy,
+    proxy::{self, Asked, HttpOptions, Via},
 };
 
 /// Sends an assigned request to its target.
@@ -57,12 +57,20 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct Forward {
     observer: Option<Observer>,
+    via: Option<Via>,
 }
 
 impl Forward {
     /// Makes the service; the settings are each group's `Transport`.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets what is done with all messages: answers get the Via of these options.
+    #[must_use]
+    pub fn options(mut self, options: &HttpOptions) -> Self {
+        self.via.clone_from(&options.via);
+        self
     }
 
     /// Has a function told of each exchange when it has ended, by whoever ends it; so it must be quick.
@@ -76,7 +84,7 @@ impl Forward {
 
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Forward").finish_non_exhaustive()
+        f.debug_struct("Forward").field("via", &self.via).finish_non_exhaustive()
     }
 }
 
@@ -90,16 +98,18 @@ impl Service<Assigned> for Forward {
     }
 
     fn call(&mut self, assigned: Assigned) -> Self::Future {
-        Box::pin(forward(assigned, self.observer.clone()))
+        Box::pin(forward(assigned, self.clone()))
     }
 }
 
-async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Response<Body>, Error> {
+async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>, Error> {
     let Assigned { mut request, rule, group, member, mut lease, peer, fail_open, attempt } =
         assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
     let version = request.version();
+    let alone = proxy::goes_alone(request.headers());
+    let asked = Asked::take(&mut request);
     let host_is_ours = if endpoint.is_local() {
         toward_balancer(&mut request, peer);
         false
@@ -109,29 +119,34 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
-    lease.account_mut().identify(observer, rule, &group, member.id(), attempt);
-    let answer = match Handle::try_current() {
-        Ok(_) => {
-            let answer = pin!(endpoint.send_for(request, lease.account_mut()));
-            let limit = transport.answer_timeout;
-            within(now + limit, limit, progress.as_deref(), answer).await
-        }
+    lease.account_mut().identify(settings.observer, rule, &group, member.id(), attempt);
+    let answer = match asked {
         // There are no timers either.
-        Err(_) => Err(Kind::NoRuntime.into()),
+        _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
+        None => {
+            let answer = pin!(endpoint.send_for(request, lease.account_mut()));
+            let (limit, first) = (transport.answer_timeout, now + transport.answer_timeout);
+            let answer = within(first, limit, progress.as_deref(), answer).await;
+            answer.and_then(no_switching).map(|response| (response, None))
+        }
+        // In a box of its own, since few requests do.
+        Some(asked) => Box::pin(send_upgrade(endpoint, request, asked, lease.account_mut())).await,
     };
-    let answer = answer.and_then(no_switching);
-    let mut response = match answer {
-        Ok(response) => response,
+    let (mut response, switched) = match answer {
+        Ok(answer) => answer,
         Err(error) => {
             lease.settle(end_of(error.kind()));
             let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
             if host_is_ours {
                 forget_host(&error);
             }
-            return Err(error.with_fail_open(fail_open));
+            return Err(error.with_fail_open(fail_open).with_alone(alone));
         }
     };
-    proxy::toward_client(&mut response);
+    proxy::return_to_client(&mut response, settings.via.as_ref());
+    if alone {
+        proxy::send_alone(response.headers_mut());
+    }
     let is_overtaken = progress.as_deref().is_some_and(Progress::is_overtaken);
     end_with_answer(&mut response, version, is_overtaken);
     let mut served = Served::by_target(rule, group, member.id().clone());
@@ -139,6 +154,13 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
     // An error of a balancer behind this one is not ours.
     response.extensions_mut().remove::<Error>();
     response.extensions_mut().insert(served);
+    if let Some((asked, target)) = switched {
+        let client = asked.grant(&mut response);
+        let idle_timeout = transport.idle_timeout;
+        lease.switched(response.status());
+        Tunnel { client, target, idle_timeout, lease }.open();
+        return Ok(response.map(|_| Body::default()));
+    }
     Ok(watch_download(response, endpoint, transport.idle_timeout, lease))
 }
 
@@ -201,12 +223,12 @@ fn watch_upload(request: &mut Request<Body>, limit: Duration) -> Option<Arc<Prog
 }
 
 /// Waits for the head of the answer, from when on it is the target that is waited for.
-async fn within(
+async fn within<T>(
     first: Instant,
     limit: Duration,
     progress: Option<&Progress>,
-    mut answer: Pin<&mut impl Future<Output = Result<Response<Body>, Error>>>,
-) -> Result<Response<Body>, Error> {
+    mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
+) -> Result<T, Error> {
     let mut late = pin!(sleep_until(first));
     loop {
         tokio::select! {
@@ -244,6 +266,38 @@ fn end_with_answer(response: &mut Response<Body>, version: Version, is_overtaken
     }
 }
 
+/// Sends a request that asks for another protocol. If the target agrees, what was asked comes back
+/// with the target's side of the tunnel to come.
+async fn send_upgrade(
+    endpoint: &Endpoint,
+    request: Request<Body>,
+    asked: Asked,
+    account: &mut Account,
+) -> Result<(Response<Body>, Option<(Asked, Line)>), Error> {
+    let limit = endpoint.transport().answer_timeout;
+    let answer = pin!(endpoint.send_upgrade(request, account));
+    let (response, line) = match within(Instant::now() + limit, limit, None, answer).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            return Err(match error.take_unsent() {
+                Some(mut request) => {
+                    asked.put_back(&mut request);
+                    error.with_unsent(request)
+                }
+                None => error,
+            });
+        }
+    };
+    match line {
+        None => Ok((response, None)),
+        Some(line) if asked.is_granted_by(&response) => Ok((response, Some((asked, line)))),
+        Some(_) => {
+            let text = "the target answered 101 for another protocol than was asked for";
+            Err(Error::new(Kind::Exchange, text))
+        }
+    }
+}
+
 /// Nobody asked for another protocol, so a switch to one is no answer.
 fn no_switching(response: Response<Body>) -> Result<Response<Body>, Error> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -259,7 +313,7 @@ fn end_of(kind: Kind) -> End {
         Kind::ClientIdle => End::ClientLate,
         Kind::Saturated => End::Saturated,
         // Where the call was made is no fault of the target's.
-        Kind::ClientBody | Kind::NoRuntime => End::ClientLeft,
+        Kind::ClientBody | Kind::BodyTooLarge | Kind::NoRuntime => End::ClientLeft,
         _ => End::Broken,
     }
 }
