@@ -26,7 +26,7 @@ pub enum Kind {
     NoRule,
     /// The group has no target that could be picked.
     NoTarget,
-    /// Every target that could be picked has as many requests in flight as it may.
+    /// Every target that could be picked has as many requests in flight, or connections, as it may.
     Saturated,
     /// No connection to the target came about; nothing was sent.
     Connect,

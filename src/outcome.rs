@@ -62,6 +62,8 @@ pub enum End {
     /// The target stalled for longer than it may: until it was connected to, until it answered, or in
     /// the middle of its answer; or the deadline of the request passed while it was waited for.
     TargetLate,
+    /// The target has as many connections as it may; nothing was sent.
+    Saturated,
     /// No connection to the target came about, or it broke before the head of the answer was in.
     Broken,
     /// The head of the answer went out, and then its body broke off.
@@ -101,7 +103,7 @@ impl End {
         match self {
             Self::Done | Self::TunnelClosed | Self::TunnelIdle => None,
             Self::ClientLeft | Self::ClientLate => Some(Side::Client),
-            Self::Cut => Some(Side::Balancer),
+            Self::Cut | Self::Saturated => Some(Side::Balancer),
             Self::TargetLate | Self::Broken | Self::Truncated => Some(Side::Target),
         }
     }

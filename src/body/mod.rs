@@ -134,6 +134,15 @@ impl Body {
         self.watch.progress = Some(progress);
     }
 
+    /// Returns how far the body of a request has come, if there is one.
+    pub(crate) fn progress(&mut self) -> Option<Arc<Progress>> {
+        if self.is_end_stream() {
+            return None;
+        }
+        let new = || Arc::new(Progress::new(Duration::ZERO));
+        Some(Arc::clone(self.watch.progress.get_or_insert_with(new)))
+    }
+
     /// Puts the body where it can be ended while nobody reads it.
     pub(crate) fn share(self) -> (Self, Arc<Shared>) {
         let shared = Arc::new(Shared::new(self));
@@ -272,6 +281,9 @@ impl Drop for Body {
         let ended = || catch_unwind(AssertUnwindSafe(|| self.is_end_stream())).unwrap_or(false);
         let complete = self.lease.is_some() && ended();
         self.finish(if complete { End::Done } else { End::ClientLeft });
+        if let Some(progress) = &self.watch.progress {
+            progress.end();
+        }
     }
 }
 

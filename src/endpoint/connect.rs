@@ -81,7 +81,7 @@ async fn any(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, O
 
 /// Says what happened without the operating system's number: in the words of its kind, which are the
 /// same everywhere, or else in the system's own.
-fn plain(error: &io::Error) -> String {
+pub(super) fn plain(error: &io::Error) -> String {
     // Some of the system's errors are of no kind either, such as a lack of descriptors. They share
     // one that cannot be named, but a number that no system uses has it, too.
     let kindless = io::Error::from_raw_os_error(i32::MAX).kind();

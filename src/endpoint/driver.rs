@@ -1,8 +1,9 @@
 //! The task of one connection.
 //!
 //! It polls hyper, puts the connection back into the pool when
-//! hyper is ready for another request, and ends it when it was idle too long or its target's
-//! deregistration delay is over. A connection that has changed its protocol it leaves to `tunnel.rs`.
+//! hyper is ready for another request, and ends it when it was idle too long, has carried enough
+//! requests or is too old, or its target's deregistration delay is over. A connection that has changed
+//! its protocol it leaves to `tunnel.rs`.
 
 use std::{
     pin::Pin,
@@ -16,25 +17,34 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     runtime,
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::{
-    connection::{Counted, Idle, Seat, Traffic},
+    connection::Idle,
     pool::Pool,
+    seat::Seat,
+    traffic::{Counted, HEAD_SIZE_MAX, Place, Traffic},
+    transport::Transport,
 };
-use crate::{body::Body, lease::Load};
+use crate::{body::Body, clock::WAIT_MAX, lease::Load, rng::Rng};
+
+/// Above the 100 of hyper, which are too few for some targets; far below what costs memory.
+const FIELDS_MAX: usize = 256;
 
 /// Starts driving a stream that was just opened.
 pub(super) async fn start(
     stream: TcpStream,
+    place: Place,
     pool: &Arc<Pool>,
     load: &Arc<Load>,
-    settings: Settings,
+    transport: &Transport,
 ) -> Result<Idle, hyper::Error> {
     let traffic = Arc::<Traffic>::default();
-    let io = TokioIo::new(Counted { stream, traffic: Arc::clone(&traffic) });
-    let (sender, connection) = Builder::new().handshake(io).await?;
+    let io = TokioIo::new(Counted { stream, traffic: Arc::clone(&traffic), _place: place });
+    let mut http = Builder::new();
+    http.max_header_size(HEAD_SIZE_MAX).max_headers(FIELDS_MAX);
+    let (sender, connection) = http.handshake(io).await?;
     let seat = Arc::new(Seat::new(traffic));
     let runtime = runtime::Handle::current();
     let driver = Driver {
@@ -43,7 +53,10 @@ pub(super) async fn start(
         seat: Arc::clone(&seat),
         pool: Arc::downgrade(pool),
         runtime: runtime.id(),
-        settings,
+        idle_max: transport.connections_idle_max,
+        idle_timeout: transport.connection_idle_timeout,
+        requests_left: transport.requests_per_connection_max,
+        age_end: Instant::now() + lifetime(transport.connection_age_max),
         idle: None,
         cut: {
             let load = Arc::clone(load);
@@ -52,14 +65,17 @@ pub(super) async fn start(
         load: Arc::clone(load),
         watching: false,
     };
-    runtime.spawn(driver);
+    seat.driven_by(runtime.spawn(driver).abort_handle());
     Ok(Idle { seat, sender })
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct Settings {
-    pub(super) idle_max: usize,
-    pub(super) idle_timeout: Duration,
+/// Takes up to a tenth off the greatest age, so that connections opened together do not end together.
+fn lifetime(age_max: Duration) -> Duration {
+    if age_max >= WAIT_MAX {
+        return age_max;
+    }
+    let tenth = u64::try_from(age_max.as_nanos() / 10).unwrap_or(u64::MAX);
+    age_max - Duration::from_nanos(Rng::from_entropy().below(tenth))
 }
 
 /// `C` is hyper's connection, whose type has no name.
@@ -69,7 +85,10 @@ struct Driver<C> {
     seat: Arc<Seat>,
     pool: Weak<Pool>,
     runtime: runtime::Id,
-    settings: Settings,
+    idle_max: usize,
+    idle_timeout: Duration,
+    requests_left: u64,
+    age_end: Instant,
     idle: Option<IdleTimer>,
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     load: Arc<Load>,
@@ -94,6 +113,11 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Driver<C> {
             return Poll::Ready(());
         }
         this.poll_return(cx);
+        if this.seat.is_retired()
+            && let Some(pool) = this.pool.upgrade()
+        {
+            drop(pool.remove(this.runtime, &this.seat));
+        }
         if this.poll_cut(cx).is_ready() || this.poll_idle(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -110,26 +134,28 @@ impl<C> Driver<C> {
         let Some(sender) = &mut self.sender else { return };
         let Poll::Ready(ready) = sender.poll_ready(cx) else { return };
         let Some(sender) = self.sender.take() else { return };
-        // Dropping a sender ends its connection: when hyper says so, when the pool is full or gone,
-        // and when the target is being deregistered.
+        // Dropping a sender ends its connection: when hyper says so, when it has done its share or is in
+        // doubt, when the pool is full or gone, and when the target is being deregistered.
         let idle = Idle { seat: Arc::clone(&self.seat), sender };
-        if ready.is_err() || self.load.is_draining() {
+        self.requests_left = self.requests_left.saturating_sub(1);
+        let now = Instant::now();
+        let is_done = self.requests_left == 0 || now >= self.age_end || self.seat.is_retired();
+        if ready.is_err() || is_done || self.load.is_draining() {
             return;
         }
         let Some(pool) = self.pool.upgrade() else { return };
-        let now = Instant::now();
-        let timeout = self.settings.idle_timeout;
+        let due = self.age_end.min(now + self.idle_timeout);
         let timer = self.idle.get_or_insert_with(|| IdleTimer {
             since: now,
-            sleep: Box::pin(sleep(timeout)),
+            sleep: Box::pin(sleep_until(due)),
             armed: true,
         });
         timer.since = now;
         if !timer.armed {
             timer.armed = true;
-            timer.sleep.as_mut().reset(now + timeout);
+            timer.sleep.as_mut().reset(due);
         }
-        pool.put(self.runtime, idle, self.settings.idle_max);
+        pool.put(self.runtime, idle, self.idle_max);
         // Whoever takes it gives it back through the seat, and must find somebody to wake.
         self.sender = self.seat.take_back(cx.waker());
         if self.sender.is_some() {
@@ -154,7 +180,7 @@ impl<C> Driver<C> {
         Poll::Ready(())
     }
 
-    /// Ends a connection that was idle for too long. The timer is moved when it fires, not when the
+    /// Ends a connection that was idle for too long, or became too old meanwhile. The timer is moved when it fires, not when the
     /// connection is used.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -163,7 +189,7 @@ impl<C> Driver<C> {
                 return Poll::Pending;
             }
             ready!(timer.sleep.as_mut().poll(cx));
-            let due = timer.since + self.settings.idle_timeout;
+            let due = self.age_end.min(timer.since + self.idle_timeout);
             if due > Instant::now() {
                 timer.sleep.as_mut().reset(due);
                 continue;

@@ -7,10 +7,14 @@ mod address;
 mod connect;
 mod connection;
 mod driver;
+mod early;
+mod framing;
 mod live;
 mod local;
 mod pool;
+mod seat;
 mod switch;
+mod traffic;
 mod transport;
 mod tunnel;
 
@@ -25,7 +29,7 @@ pub use self::{
     local::InProcess,
     transport::Transport,
 };
-use self::{connection::Lost, live::Live, pool::Pool};
+use self::{connection::Lost, live::Live, pool::Pool, traffic::Place};
 pub(crate) use self::{
     local::panic_text,
     tunnel::{Line, Tunnel},
@@ -138,6 +142,7 @@ impl Endpoint {
                 (Err(Lost::Sent { error, received, .. }), _) => {
                     return Err(broken(error, received, fate.error()));
                 }
+                (Err(Lost::Wrong(error)), _) => return Err(error),
             };
         }
         // In a box of its own: opening a connection takes twice the room of all else, and seldom is.
@@ -195,6 +200,15 @@ impl Endpoint {
         account: &mut Account,
     ) -> Result<Response<Body>, Error> {
         let address = probe.unwrap_or(&self.address);
+        let pool = match &self.way {
+            Way::Remote(pool) if probe.is_none() => Arc::clone(pool),
+            _ => Arc::default(),
+        };
+        let max = self.transport.connections_max;
+        let Some(place) = pool.place(max) else {
+            let error = Error::new(Kind::Saturated, format!("{address} has {max} connections"));
+            return Err(error.with_unsent(request));
+        };
         account.connecting();
         let started = Instant::now();
         let stream = match connect::connect(address, self.transport.connect_timeout).await {
@@ -202,27 +216,19 @@ impl Endpoint {
             Err(error) => return Err(error.with_unsent(request)),
         };
         account.connected(started.elapsed());
-        match &self.way {
-            Way::Remote(pool) if probe.is_none() => {
-                self.send_over(stream, address, pool, request).await
-            }
-            _ => self.send_over(stream, address, &Arc::default(), request).await,
-        }
+        self.send_over(stream, place, address, &pool, request).await
     }
 
     /// Sends over a stream that was just opened.
     async fn send_over(
         &self,
         stream: TcpStream,
+        place: Place,
         address: &Address,
         pool: &Arc<Pool>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Error> {
-        let settings = driver::Settings {
-            idle_max: self.transport.connections_idle_max,
-            idle_timeout: self.transport.connection_idle_timeout,
-        };
-        let idle = match driver::start(stream, pool, &self.load, settings).await {
+        let idle = match driver::start(stream, place, pool, &self.load, &self.transport).await {
             Ok(idle) => idle,
             Err(error) => return Err(Error::new(Kind::Connect, error).with_unsent(request)),
         };
@@ -248,6 +254,7 @@ impl Endpoint {
             (Err(Lost::Sent { error, received, .. }), _) => {
                 return Err(broken(error, received, fate.error()));
             }
+            (Err(Lost::Wrong(error)), _) => return Err(error),
         };
         let text = format!("{address} closed the connection before the request");
         let error = Error::new(Kind::Connect, text).with_reason("connection_terminated");
@@ -349,7 +356,10 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
-        text.push_str(&error.to_string());
+        match error.downcast_ref() {
+            Some(error) => text.push_str(&connect::plain(error)),
+            None => text.push_str(&error.to_string()),
+        }
         cause = error.source();
     }
     text
@@ -369,7 +379,9 @@ mod tests {
         listener.accept().await.unwrap().0.set_zero_linger().unwrap();
         let address = Address::Socket(address);
         let endpoint = Endpoint::new(address.clone(), Transport::default(), Arc::default());
-        let sent = endpoint.send_over(stream, &address, &Arc::default(), request).await;
+        let pool = Arc::<Pool>::default();
+        let place = pool.place(1).unwrap();
+        let sent = endpoint.send_over(stream, place, &address, &pool, request).await;
         sent.unwrap_err()
     }
 

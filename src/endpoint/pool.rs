@@ -3,13 +3,13 @@
 //! It holds and lends; who opens, drives and ages a connection is `driver.rs`.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 
 use tokio::{runtime, time::Instant};
 
-use super::connection::{Idle, Seat};
+use super::{connection::Idle, seat::Seat, traffic::Place};
 
 /// A connection polled by a runtime that is not driven would hang its request, so each runtime has
 /// connections of its own.
@@ -28,11 +28,18 @@ pub(super) struct Pool {
     /// When the target last dropped a connection that was kept, unless it has answered over a new one
     /// since.
     dropped: Mutex<Option<Instant>>,
+    /// How many are open, idle or not. Apart from the pool, which none of them is to keep alive.
+    open: Arc<AtomicUsize>,
 }
 
 impl Pool {
     fn with<T>(&self, f: impl FnOnce(&mut Vec<Lane>) -> T) -> T {
         f(&mut self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a place for one more connection, unless `max` are taken.
+    pub(super) fn place(&self, max: usize) -> Option<Place> {
+        Place::take(&self.open, max)
     }
 
     /// Says that the target dropped a connection that was kept.
@@ -61,6 +68,9 @@ impl Pool {
             let lane = lanes.iter_mut().find(|lane| lane.runtime == runtime)?;
             loop {
                 let idle = lane.idle.pop()?;
+                if idle.seat.is_retired() {
+                    continue;
+                }
                 if idle.sender.is_ready() {
                     return Some(idle);
                 }

@@ -181,6 +181,11 @@ impl TargetGroupBuilder {
                 errors.push(format!("transport: {name} 0s: expected more"));
             }
         }
+        for (name, count) in self.transport.counts() {
+            if count == 0 {
+                errors.push(format!("transport: {name} 0: expected 1 or more"));
+            }
+        }
         let wrong = self.retry.iter().flat_map(RetryPolicy::errors);
         errors.extend(wrong.map(|error| format!("retry: {error}")));
         if !errors.is_empty() {

@@ -116,6 +116,7 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
     } = assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
+    let version = request.version();
     let alone = proxy::goes_alone(request.headers());
     let asked = Asked::take(&mut request);
     let host_is_ours = if endpoint.is_local() {
@@ -134,7 +135,7 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
         _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
         None => {
             let answer = pin!(endpoint.send_for(request, lease.account_mut()));
-            let answer = within(until, transport.answer_timeout, progress, answer).await;
+            let answer = within(until, transport.answer_timeout, progress.as_deref(), answer).await;
             answer.and_then(no_switching).map(|response| (response, None))
         }
         // In a box of its own, since few requests do.
@@ -157,6 +158,8 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
     if alone {
         proxy::send_alone(response.headers_mut());
     }
+    let is_overtaken = progress.as_deref().is_some_and(Progress::is_overtaken);
+    end_with_answer(&mut response, version, is_overtaken);
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
     // An error of a balancer behind this one is not ours.
@@ -259,7 +262,7 @@ impl Until {
 async fn within<T>(
     until: Until,
     limit: Duration,
-    progress: Option<Arc<Progress>>,
+    progress: Option<&Progress>,
     mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
 ) -> Result<T, Error> {
     let mut late = pin!(sleep_until(until.min(until.answer)));
@@ -269,9 +272,9 @@ async fn within<T>(
             answer = answer.as_mut() => return answer,
             () = &mut late => {}
         }
-        until.check(progress.as_deref())?;
+        until.check(progress)?;
         let now = Instant::now();
-        let due = progress.as_ref().map(|progress| progress.target_since() + limit);
+        let due = progress.map(|progress| progress.target_since() + limit);
         match due.filter(|due| *due > now) {
             // While the client is waited for, its next part may come at any time, and be the last.
             Some(due) => late.as_mut().reset(until.min(due.min(now + limit))),
@@ -280,6 +283,23 @@ async fn within<T>(
                 return Err(Error::new(Kind::AnswerTimeout, text));
             }
         }
+    }
+}
+
+/// Says so if nothing can follow an answer on its client's connection: the rest of the request will not
+/// be read, or only the end of the connection is the answer's.
+fn end_with_answer(response: &mut Response<Body>, version: Version, is_overtaken: bool) {
+    // Of HTTP/2 only a stream ends.
+    if is_overtaken && version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    // A client of HTTP/1.0 knows no chunks. To an answer of HTTP/1.1 hyper would add that the connection
+    // is kept, if the client asks for it.
+    if version == Version::HTTP_10
+        && (is_overtaken || response.body().size_hint().exact().is_none())
+    {
+        *response.version_mut() = version;
     }
 }
 
@@ -329,6 +349,7 @@ fn end_of(kind: Kind) -> End {
         Kind::ConnectTimeout | Kind::AnswerTimeout | Kind::RequestTimeout => End::TargetLate,
         Kind::Cut => End::Cut,
         Kind::ClientIdle => End::ClientLate,
+        Kind::Saturated => End::Saturated,
         // Where the call was made is no fault of the target's.
         Kind::ClientBody | Kind::BodyTooLarge | Kind::NoRuntime => End::ClientLeft,
         _ => End::Broken,

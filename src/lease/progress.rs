@@ -14,6 +14,8 @@ pub(crate) struct Progress {
     moved_ms: AtomicU64,
     bytes: AtomicU64,
     stalled: AtomicBool,
+    over: AtomicBool,
+    overtaken: AtomicBool,
     stall_max: Duration,
 }
 
@@ -25,6 +27,8 @@ impl Progress {
             moved_ms: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             stalled: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            overtaken: AtomicBool::new(false),
             stall_max,
         }
     }
@@ -56,5 +60,27 @@ impl Progress {
         // 2^64 ms will not pass.
         self.moved_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.stalled.store(stalled, Ordering::Relaxed);
+    }
+
+    /// Notes that nobody reads the body any more: it was handed on to its end, or never will be.
+    pub(crate) fn end(&self) {
+        // Ordered with what is done when an answer comes before; see `endpoint/early.rs`.
+        self.over.store(true, Ordering::SeqCst);
+    }
+
+    /// Tells whether nobody reads the body any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Notes that the answer came before the end of the body, so that nothing may follow either on its
+    /// connections.
+    pub(crate) fn overtake(&self) {
+        self.overtaken.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether the answer came before the end of the body.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.overtaken.load(Ordering::Relaxed)
     }
 }
