@@ -220,3 +220,33 @@ async fn many_at_once_never_pass_the_line() {
     assert!(answered > 0);
     assert_eq!((target.counts.requests(), target.counts.opened()), (answered, MAX));
 }
+
+/// A tunnel's connection is open for as long as the tunnel is.
+#[tokio::test]
+async fn a_tunnel_takes_a_place() {
+    let target = Server::by_hand(|mut socket, _| async move {
+        let Some(head) = socket.try_head().await else { return };
+        if head.contains("upgrade: websocket") {
+            let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+                          upgrade: websocket\r\n";
+            _ = socket.send(format!("{answer}{accept}\r\n\r\n")).await;
+            socket.closed().await;
+        } else {
+            _ = socket.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let front = Front::with(group(Transport::new().connections_max(1)), [target.address]).await;
+    let mut tunnel = Socket::connect(front.address()).await;
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    tunnel.send(request).await.unwrap();
+    assert_eq!(status(&tunnel.head().await), 101);
+    let client = client();
+    assert_eq!(get(&client, front.uri("/")).await.0, 503);
+    drop(tunnel);
+    front.at_rest().await;
+    until("its connection is closed", || target.counts.open() == 0).await;
+    assert_eq!(get(&client, front.uri("/")).await.0, 200);
+}
