@@ -5,6 +5,7 @@
 
 mod fate;
 mod foreign;
+mod trailers;
 mod watch;
 
 use std::{
@@ -149,7 +150,7 @@ impl HttpBody for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
-        let frame = match this.kind.poll(cx) {
+        let mut frame = match this.kind.poll(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 let error = ready!(this.watch.poll_idle(cx));
@@ -157,14 +158,15 @@ impl HttpBody for Body {
                 Some(Err(error.into()))
             }
         };
-        match &frame {
+        match &mut frame {
             Some(Ok(frame)) => {
                 this.watch.moved();
                 if let Some(data) = frame.data_ref() {
                     this.count(data.len());
                 }
                 // Nothing follows them, and whoever has them may not ask again.
-                if frame.is_trailers() {
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers::screen(trailers);
                     this.finish(End::Done);
                 }
             }
