@@ -3,11 +3,7 @@
 //! Whatever a message is, three things hold: all that its target gets can be read in one way only, no
 //! request comes out of a body, and the harmless request is answered by its own answer or not at all.
 
-use std::{
-    fmt::Write,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{fmt::Write, net::SocketAddr, time::Duration};
 
 use futures_util::StreamExt;
 use pointsman::{LoadBalancer, RuleTable, TargetGroup};
@@ -72,8 +68,9 @@ struct Found {
     answers: Vec<Message>,
     /// Whether the balancer ended the client's connection.
     closed: bool,
-    target: Vec<target::Connection>,
-    /// Whether a connection to the target is kept.
+    target: target::Seen,
+    /// Whether there was a connection to the target, and one is kept.
+    connected: bool,
     kept: bool,
 }
 
@@ -84,14 +81,12 @@ async fn check(case: &Case, door: Door) -> Result<(), String> {
         for answer in &found.answers {
             _ = writeln!(text, "  answer: {answer:?}");
         }
-        for connection in &found.target {
-            for request in &connection.requests {
-                _ = writeln!(text, "  request: {request:?}");
-            }
-            if !connection.rest.is_empty() {
-                let rest = &connection.rest[..connection.rest.len().min(300)];
-                _ = writeln!(text, "  and {:?} {:?}", rest.escape_ascii().to_string(), connection.wrong);
-            }
+        for request in &found.target.requests {
+            _ = writeln!(text, "  request: {request:?}");
+        }
+        for (rest, _) in &found.target.rests {
+            let rest = rest[..rest.len().min(300)].escape_ascii().to_string();
+            _ = writeln!(text, "  no request: {rest:?}");
         }
         _ = writeln!(text, "  closed: {}, kept: {}", found.closed, found.kept);
         text
@@ -113,7 +108,7 @@ async fn found(case: &Case, door: Door) -> Result<Found, String> {
             let server = pointsman::server::Server::builder().bind(([127, 0, 0, 1], 0));
             let server = server.build().unwrap();
             let address = server.local_addrs()[0];
-            let serving = tokio::spawn(server.serve(balancer));
+            let serving = tokio::spawn(server.serve(balancer.clone()));
             let found = attack(case, address).await;
             serving.abort();
             found?
@@ -123,7 +118,13 @@ async fn found(case: &Case, door: Door) -> Result<Found, String> {
     // What is kept is back in its pool, what is not is closed.
     let kept = || group.status().targets[0].connections_idle;
     until("connections are kept or closed", || target.server.counts.open() == kept()).await;
-    Ok(Found { answers, closed, kept: kept() > 0, target: target.connections() })
+    let connected = target.server.counts.opened() > 0;
+    let kept = kept() > 0;
+    // What it got beyond its requests it tells when its connections end.
+    drop((balancer, group));
+    until("all connections are closed", || target.server.counts.open() == 0).await;
+    let target = target.seen();
+    Ok(Found { answers, closed, connected, kept, target })
 }
 
 /// Sends it all at once; reads answers until that of the harmless request or the end.
@@ -182,19 +183,19 @@ fn method(read: &[u8], case: &Case) -> &'static str {
 
 /// What holds for every message.
 fn safe(case: &Case, found: &Found) -> Result<(), String> {
-    for connection in &found.target {
-        if let Some(wrong) = &connection.wrong {
-            return Err(format!("the target got what may be read in two ways: {wrong}"));
-        }
-        let smuggled = |request: &&Message| request.request().1.contains(SMUGGLED);
-        if let Some(smuggled) = connection.requests.iter().find(smuggled) {
-            return Err(format!("smuggled: {smuggled:?}"));
-        }
+    if let Some(wrong) = found.target.rests.iter().find_map(|(_, wrong)| wrong.as_ref()) {
+        return Err(format!("the target got what may be read in two ways: {wrong}"));
+    }
+    let smuggled = |request: &&Message| request.request().1.contains(SMUGGLED);
+    if let Some(smuggled) = found.target.requests.iter().find(smuggled) {
+        return Err(format!("smuggled: {smuggled:?}"));
     }
     let answers = found.answers.iter().filter(|answer| answer.status() >= 200);
     let told = answers.filter_map(|answer| answer.field(OF)).collect::<Vec<_>>();
     let mut expected = case.seen.iter().map(|seen| format!("{} {}", seen.method, seen.target));
-    if let Some(told) = told.iter().find(|told| expected.all(|seen| **told != seen) && *told != "GET /canary") {
+    if let Some(told) =
+        told.iter().find(|told| expected.all(|seen| **told != seen) && *told != "GET /canary")
+    {
         return Err(format!("an answer to {told}"));
     }
     Ok(())
@@ -203,14 +204,12 @@ fn safe(case: &Case, found: &Found) -> Result<(), String> {
 /// What is said of this one.
 fn as_said(case: &Case, found: &Found) -> Result<(), String> {
     let mut statuses = found.answers.iter().map(Message::status).filter(|status| *status >= 200);
-    let requests = found.target.iter().flat_map(|connection| &connection.requests);
-    let mut seen = requests.map(Seen::of).collect::<Vec<_>>();
+    let mut seen = found.target.requests.iter().map(Seen::of).collect::<Vec<_>>();
     let canary = Seen { method: "GET".to_owned(), target: "/canary".to_owned(), body: vec![] };
     let canary_seen = seen.last() == Some(&canary) && seen.pop().is_some();
     let canary_answered =
         found.answers.last().is_some_and(|last| last.field(OF).as_deref() == Some("GET /canary"));
-    let untouched = found.target.is_empty();
-    let rest = found.target.iter().any(|connection| !connection.rest.is_empty());
+    let rest = !found.target.rests.is_empty();
     let (expected_status, closed) = match case.verdict {
         Verdict::Refused(status) | Verdict::Broken(status) => (status, true),
         Verdict::Answered(status) => (Some(status), false),
@@ -227,7 +226,7 @@ fn as_said(case: &Case, found: &Found) -> Result<(), String> {
         return Err(format!("the target saw {seen:?} instead of {:?}", case.seen));
     }
     let well = match case.verdict {
-        Verdict::Refused(_) => untouched,
+        Verdict::Refused(_) => !found.connected,
         Verdict::Broken(_) => !found.kept,
         Verdict::Answered(_) => !rest,
         Verdict::Forwarded | Verdict::ClientClosed => !rest && found.kept,
@@ -240,9 +239,7 @@ fn as_said(case: &Case, found: &Found) -> Result<(), String> {
 }
 
 fn fields(case: &Case, found: &Found) -> Result<(), String> {
-    let Some(first) = found.target.iter().flat_map(|connection| &connection.requests).next() else {
-        return Ok(());
-    };
+    let Some(first) = found.target.requests.first() else { return Ok(()) };
     for (name, value) in &case.with {
         if first.field(name).as_ref() != Some(value) {
             return Err(format!("{name} is {:?}", first.field(name)));

@@ -18,3 +18,5 @@ mod strict;
 mod target;
 
 mod attacks;
+mod early;
+mod properties;

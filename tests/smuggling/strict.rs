@@ -130,8 +130,12 @@ fn request_line(line: &[u8]) -> Result<Start, Wrong> {
     }
     Ok(Start::Request {
         method: method.iter().copied().map(char::from).collect(),
-        target: target.escape_ascii().to_string(),
+        target: target.iter().map(readable).collect(),
     })
+}
+
+fn readable(byte: &u8) -> String {
+    if byte.is_ascii() { char::from(*byte).to_string() } else { format!("\\x{byte:x}") }
 }
 
 fn status_line(line: &[u8]) -> Result<Start, Wrong> {

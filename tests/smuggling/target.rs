@@ -5,10 +5,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
-    strict::{self, Message},
+    strict::{self, Message, Wrong},
     support::Server,
 };
 
@@ -17,81 +20,86 @@ pub(crate) const OF: &str = "x-of";
 
 pub(crate) struct Target {
     pub(crate) server: Server,
-    connections: Arc<Mutex<Vec<Arc<Mutex<Connection>>>>>,
+    seen: Arc<Mutex<Seen>>,
 }
 
-/// What came over one connection.
+/// What came over all connections.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Connection {
+pub(crate) struct Seen {
+    /// In the order in which they were whole.
     pub(crate) requests: Vec<Message>,
-    /// What is no whole request.
-    pub(crate) rest: Vec<u8>,
-    /// Why the rest can be none.
-    pub(crate) wrong: Option<String>,
-    pub(crate) ended: bool,
+    /// What was no whole request when its connection ended, and why it can be none.
+    pub(crate) rests: Vec<(Vec<u8>, Option<String>)>,
 }
 
 impl Target {
-    /// A target that answers each request by a function.
+    /// A target that answers each request by a function, whose parts are written one by one.
     pub(crate) async fn answering(
-        answer: impl Fn(&Message) -> Vec<u8> + Clone + Send + Sync + 'static,
+        answer: impl Fn(&Message) -> Answer + Clone + Send + Sync + 'static,
     ) -> Self {
-        let connections = Arc::<Mutex<Vec<Arc<Mutex<Connection>>>>>::default();
+        let seen = Arc::<Mutex<Seen>>::default();
         let server = Server::accept(([127, 0, 0, 1], 0).into(), {
-            let connections = Arc::clone(&connections);
+            let seen = Arc::clone(&seen);
             move |mut stream, _, _| {
-                let connection = Arc::<Mutex<Connection>>::default();
-                connections.lock().unwrap().push(Arc::clone(&connection));
-                let answer = answer.clone();
+                let (seen, answer) = (Arc::clone(&seen), answer.clone());
                 async move {
-                    let mut part = vec![0; 65_536];
-                    while let Ok(count @ 1..) = stream.read(&mut part).await {
-                        let answers = connection.lock().unwrap().take(&part[..count], &answer);
-                        let wrong = connection.lock().unwrap().wrong.is_some();
-                        if stream.write_all(&answers).await.is_err() || wrong {
-                            break;
-                        }
+                    let mut rest = Vec::new();
+                    let wrong = serve(&mut stream, &mut rest, &seen, answer).await.err();
+                    if !rest.is_empty() {
+                        seen.lock().unwrap().rests.push((rest, wrong));
                     }
-                    connection.lock().unwrap().ended = true;
                 }
             }
         })
         .await;
-        Self { server, connections }
+        Self { server, seen }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address
     }
 
-    pub(crate) fn connections(&self) -> Vec<Connection> {
-        let connections = self.connections.lock().unwrap();
-        connections.iter().map(|connection| connection.lock().unwrap().clone()).collect()
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap().clone()
     }
 }
 
-impl Connection {
-    fn take(&mut self, part: &[u8], answer: impl Fn(&Message) -> Vec<u8>) -> Vec<u8> {
-        self.rest.extend(part);
-        let mut answers = Vec::new();
-        while self.wrong.is_none() && !self.rest.is_empty() {
-            match strict::request(&self.rest) {
-                Ok(Some((request, length))) => {
-                    self.rest.drain(..length);
-                    answers.extend(answer(&request));
-                    self.requests.push(request);
+async fn serve(
+    stream: &mut TcpStream,
+    rest: &mut Vec<u8>,
+    seen: &Mutex<Seen>,
+    answer: impl Fn(&Message) -> Answer,
+) -> Result<(), Wrong> {
+    while let Ok(1..) = stream.read_buf(rest).await {
+        while let Some((request, length)) = strict::request(rest)? {
+            rest.drain(..length);
+            let Answer { parts, end } = answer(&request);
+            seen.lock().unwrap().requests.push(request);
+            for part in parts {
+                if stream.write_all(&part).await.is_err() {
+                    return Ok(());
                 }
-                Ok(None) => break,
-                Err(wrong) => self.wrong = Some(wrong),
+                tokio::task::yield_now().await;
+            }
+            if end {
+                return Ok(());
             }
         }
-        answers
     }
+    Ok(())
+}
+
+/// What a target writes, and whether it ends its connection then.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) parts: Vec<Vec<u8>>,
+    pub(crate) end: bool,
 }
 
 /// Answers with method and target.
-pub(crate) fn echo(request: &Message) -> Vec<u8> {
+pub(crate) fn echo(request: &Message) -> Answer {
     let (method, target) = request.request();
     let body = if method == "HEAD" { "" } else { "ok" };
-    format!("HTTP/1.1 200 OK\r\n{OF}: {method} {target}\r\ncontent-length: 2\r\n\r\n{body}").into()
+    let head = format!("HTTP/1.1 200 OK\r\n{OF}: {method} {target}\r\ncontent-length: 2\r\n\r\n");
+    Answer { parts: vec![(head + body).into()], end: false }
 }
