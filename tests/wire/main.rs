@@ -18,6 +18,7 @@ mod bytes;
 mod deadlines;
 mod draining;
 mod killed;
+mod killing;
 mod leaving;
 mod outcomes;
 mod reuse;
