@@ -239,7 +239,7 @@ async fn forward(listener: TcpListener, backends: [SocketAddr; 2]) {
                 let mut request = request.map(Body::new);
                 proxy::toward_targets(&mut request, Some(&peer), &HttpOptions::default());
                 let mut response = pool.send(request).await?;
-                proxy::toward_client(&mut response);
+                proxy::toward_client(&mut response, &HttpOptions::default());
                 Ok::<_, Error>(response)
             }
         });

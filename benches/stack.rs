@@ -97,7 +97,7 @@ fn over_a_connection(table: &mut Table, runtime: &Runtime) {
             let peer = request.extensions().get::<Peer>().copied();
             proxy::toward_targets(&mut request, peer.as_ref(), &HttpOptions::default());
             let mut response = pool.send(request).await.unwrap();
-            proxy::toward_client(&mut response);
+            proxy::toward_client(&mut response, &HttpOptions::default());
             read(response).await;
             until_idle(&pool).await;
         }

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,7 +15,7 @@ use crate::{
     body::Body,
     error::Error,
     group::TargetGroup,
-    head::{Head, Peer},
+    head::Peer,
     layer::{
         Forward, Health, HealthLayer, Respond, RespondLayer, Retry, RetryLayer, Rules, RulesLayer,
         Select, SelectLayer, Sticky, StickyLayer,
@@ -95,7 +96,7 @@ pub struct LoadBalancer {
 #[must_use]
 pub struct LoadBalancerBuilder {
     find_peer: Box<FindPeer>,
-    http: HttpOptions,
+    http: Arc<HttpOptions>,
     respond: RespondLayer,
     forward: Forward,
 }
@@ -111,8 +112,8 @@ impl LoadBalancerBuilder {
     }
 
     /// Sets what is done with the messages of all clients.
-    pub fn http(mut self, options: HttpOptions) -> Self {
-        self.http = options;
+    pub fn http(mut self, options: impl Into<Arc<HttpOptions>>) -> Self {
+        self.http = options.into();
         self
     }
 
@@ -147,6 +148,7 @@ impl LoadBalancerBuilder {
 
     /// Makes a balancer of these rules.
     pub fn build(self, rules: RuleTable) -> LoadBalancer {
+        let forward = self.forward.options(&self.http);
         let stack = ServiceBuilder::new()
             // Outermost, so that whatever fails below becomes a response.
             .layer(self.respond)
@@ -160,7 +162,7 @@ impl LoadBalancerBuilder {
             .layer(SelectLayer::new())
             // Knows the target, and is told how each exchange is judged before it begins.
             .layer(HealthLayer::new())
-            .service(self.forward);
+            .service(forward);
         LoadBalancer { stack }
     }
 }
@@ -175,7 +177,7 @@ impl LoadBalancer {
     pub fn builder() -> LoadBalancerBuilder {
         LoadBalancerBuilder {
             find_peer: Box::new(|extensions| extensions.get().copied()),
-            http: HttpOptions::default(),
+            http: Arc::default(),
             respond: RespondLayer::new(),
             forward: Forward::new(),
         }
@@ -193,6 +195,12 @@ impl LoadBalancer {
     /// Swaps the rules; a request is decided by the old table or the new, never by both.
     pub fn set_rules(&self, rules: RuleTable) {
         self.handle().set_rules(rules);
+    }
+
+    /// Swaps the rules together with what is done with all messages, but for Via.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn install(&self, rules: RuleTable, options: Arc<HttpOptions>) {
+        self.handle().install(rules, Some(options));
     }
 
     /// Returns the groups the rules name, each once.
@@ -231,8 +239,7 @@ impl LoadBalancer {
     /// assert_eq!(explanation.target().unwrap(), "127.0.0.1:3001");
     /// ```
     pub fn explain<B>(&self, request: &Request<B>) -> Explanation {
-        let peer = self.stack.inner().peer(request.extensions()).ok().flatten();
-        self.rules().explain(&Head::of(request, peer.as_ref()))
+        self.stack.inner().explain(request)
     }
 }
 

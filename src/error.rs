@@ -124,6 +124,7 @@ struct Inner {
     group: Option<GroupName>,
     target: Option<TargetId>,
     fail_open: bool,
+    unanswered: bool,
     source: Option<BoxError>,
     unsent: Mutex<Option<Request<Body>>>,
 }
@@ -137,8 +138,18 @@ impl Error {
     fn make(kind: Kind, source: Option<BoxError>) -> Self {
         let unsent = Mutex::new(None);
         let (status, rule, group, target) = (None, None, None, None);
-        let fail_open = false;
-        Self(Arc::new(Inner { kind, status, rule, group, target, fail_open, source, unsent }))
+        let (fail_open, unanswered) = (false, false);
+        Self(Arc::new(Inner {
+            kind,
+            status,
+            rule,
+            group,
+            target,
+            fail_open,
+            unanswered,
+            source,
+            unsent,
+        }))
     }
 
     /// Returns what went wrong.
@@ -200,11 +211,27 @@ impl Error {
         self.0.fail_open
     }
 
+    /// Says that the exchange broke before any byte of an answer came.
+    pub(crate) fn with_unanswered(self) -> Self {
+        self.amend(|inner| inner.unanswered = true)
+    }
+
+    /// Tells whether the request was sent, in part at least, and the exchange broke before any byte of an
+    /// answer came.
+    pub fn is_unanswered(&self) -> bool {
+        self.0.unanswered
+    }
+
     /// Keeps the request, which may go to another target.
     #[must_use]
     pub fn with_unsent(self, request: Request<Body>) -> Self {
-        *self.0.unsent.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+        self.keep_unsent(request);
         self
+    }
+
+    /// Puts the request back that was taken out.
+    pub(crate) fn keep_unsent(&self, request: Request<Body>) {
+        *self.0.unsent.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
     }
 
     /// An error that was shared already stays as it is.

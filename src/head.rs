@@ -8,6 +8,10 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, header, request};
 
 /// Who the client is, as told by whoever accepted its connection.
 ///
+/// If that connection is one of a proxy that is trusted
+/// ([`HttpOptions::trusted_proxies`](crate::proxy::HttpOptions::trusted_proxies)), the rules, the
+/// sessions and the targets get the peer that the proxy speaks for.
+///
 /// # Examples
 ///
 /// ```
@@ -21,15 +25,28 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, header, request};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     client: SocketAddr,
+    /// Who opened the connection: the client, or a proxy it came through.
+    socket: SocketAddr,
     local: Option<SocketAddr>,
+    /// The port that the client connected to, if a trusted proxy said so.
+    port: Option<u16>,
     https: bool,
+    trusted: bool,
     forwarded: bool,
 }
 
 impl Peer {
     /// Makes a peer of the client's address, over plain HTTP.
     pub fn new(client: SocketAddr) -> Self {
-        Self { client, local: None, https: false, forwarded: false }
+        Self {
+            client,
+            socket: client,
+            local: None,
+            port: None,
+            https: false,
+            trusted: false,
+            forwarded: false,
+        }
     }
 
     /// Sets the address the client connected to; its port becomes X-Forwarded-Port.
@@ -46,7 +63,7 @@ impl Peer {
         self
     }
 
-    /// Returns the client's address.
+    /// Returns the client's address; with port 0 if a trusted proxy told it without one.
     pub fn client(&self) -> SocketAddr {
         self.client
     }
@@ -56,14 +73,42 @@ impl Peer {
         self.client.ip().to_canonical()
     }
 
-    /// Returns the address the client connected to, if that was told.
+    /// Returns the address of whoever opened the connection: the client's, or that of a trusted proxy
+    /// it came through.
+    pub fn socket(&self) -> SocketAddr {
+        self.socket
+    }
+
+    /// Returns the address that was connected to, if that was told.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local
+    }
+
+    /// Returns the port the client connected to, as a trusted proxy says, else as the connection does.
+    pub fn port(&self) -> Option<u16> {
+        self.port.or(self.local.map(|local| local.port()))
     }
 
     /// Returns `https` or `http`.
     pub fn protocol(&self) -> &'static str {
         if self.https { "https" } else { "http" }
+    }
+
+    /// Tells whether the connection is one of a trusted proxy.
+    pub fn is_trusted_proxy(&self) -> bool {
+        self.trusted
+    }
+
+    /// Says whether the connection is one of a trusted proxy.
+    pub(crate) fn set_trusted(&mut self, trusted: bool) {
+        self.trusted = trusted;
+    }
+
+    /// Says what a trusted proxy tells of the client it speaks for.
+    pub(crate) fn set_told(&mut self, client: SocketAddr, https: Option<bool>, port: Option<u16>) {
+        self.client = client;
+        self.https = https.unwrap_or(self.https);
+        self.port = port;
     }
 
     /// Tells whether a balancer in this process has written the forwarding headers already.

@@ -30,7 +30,7 @@
 //! | `Respond` | how an error is answered; what is above never sees one |
 //! | `Rules` | which group, or an answer at once ([`rule`]) |
 //! | `Sticky` | which target this client had ([`stickiness`]) |
-//! | `Retry` | whether another target gets what was not sent |
+//! | `Retry` | whether another target gets what was not sent, or what a group's policy lets be sent twice |
 //! | `Select` | which target ([`group`], [`algorithm`]); the exchange counts from here on |
 //! | `Health` | which outcomes count against the target |
 //! | `Forward` | how it is sent ([`endpoint`]) |
@@ -42,6 +42,10 @@
 //! [`LoadBalancerBuilder::peer`](balancer::LoadBalancerBuilder::peer). Without one nobody vouches for
 //! X-Forwarded-\*: what a client sent under these names is dropped, nothing is written, and rules with a
 //! source-ip condition answer 500 rather than guess.
+//!
+//! No proxy in front is believed unless it is named:
+//! [`HttpOptions::trusted_proxies`](proxy::HttpOptions::trusted_proxies) says by their addresses which
+//! are, and then rules, sessions and targets see the client that the proxy speaks for.
 //!
 //! # Time
 //!
@@ -94,6 +98,7 @@ pub mod lease;
 pub mod outcome;
 pub mod id;
 pub mod head;
+pub mod cidr;
 pub mod clock;
 pub mod rng;
 

@@ -262,7 +262,143 @@ async fn health_checks_ask_as_albs_do() {
     assert_eq!(headers[header::HOST], format!("127.0.0.1:{port}"));
 }
 
+/// One group with the target at this port and one listener that forwards to it, with attributes.
+fn forwarding(port: u16, attributes: &[(&str, &str)]) -> String {
+    let groups = json!([{
+        "TargetGroupName": "web", "Protocol": "HTTP", "Port": port, "HealthCheckEnabled": true,
+        "Targets": [{"Id": "127.0.0.1"}],
+    }]);
+    let mut document = document(groups, &[json!({"Type": "forward", "TargetGroupArn": "web"})]);
+    let attributes = attributes.iter().map(|(key, value)| json!({"Key": key, "Value": value}));
+    document["LoadBalancerAttributes"] = attributes.collect();
+    document.to_string()
+}
+
+/// Sends a request with these fields as a client of a listener on this port, and returns what the
+/// target got of some fields, `;` between lines.
+async fn told(
+    balancer: &LoadBalancer,
+    heard: &mut tokio::sync::mpsc::UnboundedReceiver<HeaderMap>,
+    local: &str,
+    fields: &[(&'static str, &str)],
+) -> [String; 3] {
+    let peer = Peer::new("[2001:db8::1]:5000".parse().unwrap()).local(local.parse().unwrap());
+    let mut request = Request::get("/").header("x-test", "1").body(Body::default()).unwrap();
+    for (name, value) in fields {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    assert_eq!(balancer.for_peer(peer).oneshot(request).await.unwrap().status(), 200);
+    loop {
+        let headers = heard.recv().await.unwrap();
+        // The rest are health checks.
+        if headers.contains_key("x-test") {
+            return ["x-forwarded-for", "host", "x-amzn-trace-id"].map(|name| {
+                let values = headers.get_all(name).iter().map(|value| value.to_str().unwrap());
+                values.collect::<Vec<_>>().join(";")
+            });
+        }
+    }
+}
+
+const MODE: &str = "routing.http.xff_header_processing.mode";
+const CLIENT_PORT: &str = "routing.http.xff_client_port.enabled";
+const PRESERVE_HOST: &str = "routing.http.preserve_host_header.enabled";
+
+#[tokio::test]
+async fn targets_are_told_of_clients_as_albs_targets_are() {
+    let (port, mut heard) = backend().await;
+    let mut check = async |attributes: &[(&str, &str)], received: Option<&str>, expected: &str| {
+        let assembly = assemble(&forwarding(port, attributes));
+        let balancer = balancer(&assembly, 8080);
+        let fields = received.map(|value| ("x-forwarded-for", value));
+        let [addresses, ..] = told(&balancer, &mut heard, "127.0.0.1:80", fields.as_slice()).await;
+        assert_eq!(addresses, expected, "{attributes:?} {received:?}");
+    };
+    check(&[], None, "2001:db8::1").await;
+    check(&[(MODE, "append")], Some("a, b"), "a, b, 2001:db8::1").await;
+    check(&[(MODE, "preserve")], Some("a, b"), "a, b").await;
+    check(&[(MODE, "preserve"), (CLIENT_PORT, "true")], None, "").await;
+    check(&[(MODE, "remove"), (CLIENT_PORT, "true")], Some("a, b"), "").await;
+    check(&[(CLIENT_PORT, "true")], Some("a"), "a, [2001:db8::1]:5000").await;
+}
+
+#[tokio::test]
+async fn vector_30_the_host_is_rewritten_unless_it_is_to_be_preserved() {
+    let (port, mut heard) = backend().await;
+    let mut check = async |preserve: &str, local: &str, host: &str, expected: &str| {
+        let assembly = assemble(&forwarding(port, &[(PRESERVE_HOST, preserve)]));
+        let balancer = balancer(&assembly, 8080);
+        let [_, found, _] = told(&balancer, &mut heard, local, &[("host", host)]).await;
+        assert_eq!(found, expected, "{host} at {local}");
+    };
+    check("false", "127.0.0.1:80", "A.com:8080", "a.com").await;
+    check("false", "127.0.0.1:8080", "A.com", "a.com:8080").await;
+    check("true", "127.0.0.1:80", "A.com:8080", "A.com:8080").await;
+    check("true", "127.0.0.1:8080", "A.com", "A.com").await;
+}
+
+#[tokio::test]
+async fn vector_32_requests_are_traced_and_no_client_writes_what_only_a_balancer_does() {
+    let (port, mut heard) = backend().await;
+    let assembly = assemble(&forwarding(port, &[]));
+    let balancer = balancer(&assembly, 8080);
+    let [.., id] = told(&balancer, &mut heard, "127.0.0.1:80", &[]).await;
+    assert!(id.starts_with("Root=1-") && id.len() == 40, "{id}");
+    let fields = [("x-amzn-trace-id", "Root=1-x-y;CalledFrom=app")];
+    let [.., id] = told(&balancer, &mut heard, "127.0.0.1:80", &fields).await;
+    assert!(id.starts_with("Self=1-") && id.ends_with(";Root=1-x-y;CalledFrom=app"), "{id}");
+    let forged = ["x-amzn-mtls-clientcert", "x-amzn-tls-version", "x-amzn-oidc-data", "x-kept"];
+    let mut request = Request::get("/").header("x-test", "2").body(Body::default()).unwrap();
+    for name in forged {
+        request.headers_mut().insert(name, "1".parse().unwrap());
+    }
+    balancer.clone().oneshot(request).await.unwrap();
+    while let Some(headers) = heard.recv().await {
+        if headers.contains_key("x-test") {
+            assert_eq!(forged.map(|name| headers.contains_key(name)), [false, false, false, true]);
+            break;
+        }
+    }
+}
+
 // Documents that follow each other.
+
+#[tokio::test]
+async fn what_is_done_with_messages_changes_with_the_document_for_open_connections_too() {
+    let (port, mut heard) = backend().await;
+    let first = assemble(&forwarding(port, &[]));
+    let balancer = balancer(&first, 8080);
+    let peer = Peer::new("[2001:db8::1]:5000".parse().unwrap());
+    let open = balancer.for_peer(peer.local("127.0.0.1:80".parse().unwrap()));
+    let mut check = async |expected: &str| {
+        let request = Request::get("/").header("x-test", "1").body(Body::default()).unwrap();
+        assert_eq!(open.clone().oneshot(request).await.unwrap().status(), 200);
+        while let Some(headers) = heard.recv().await {
+            if headers.contains_key("x-test") {
+                let found = headers.get("x-forwarded-for").map(|value| value.to_str().unwrap());
+                assert_eq!(found, Some(expected).filter(|expected| !expected.is_empty()));
+                break;
+            }
+        }
+    };
+    check("2001:db8::1").await;
+    let mut running = first;
+    for (attributes, expected) in [
+        (&[(CLIENT_PORT, "true")], "[2001:db8::1]:5000"),
+        (&[(MODE, "remove")], ""),
+        (&[(MODE, "append")], "2001:db8::1"),
+    ] {
+        let next = Document::parse(&forwarding(port, attributes)).unwrap();
+        let next = next.assemble(&key(), Some(&running)).unwrap();
+        next.apply();
+        next.listeners()[0].apply_to(&balancer);
+        check(expected).await;
+        // New rules alone change nothing of it.
+        balancer.set_rules(next.listeners()[0].rules().clone());
+        check(expected).await;
+        running = next;
+    }
+}
 
 fn web(delay: &str, targets: &[&str]) -> String {
     let targets: Vec<_> = targets.iter().map(|id| json!({"Id": id})).collect();
@@ -329,7 +465,7 @@ async fn health_and_connections_outlive_a_change_of_settings() {
     let next = Document::parse(&text("8", json!([]))).unwrap();
     let next = next.assemble(&key(), Some(&first)).unwrap();
     next.apply();
-    balancer.set_rules(next.listeners()[0].rules().clone());
+    next.listeners()[0].apply_to(&balancer);
     let after = status(&next);
     assert_eq!((after.state, after.answered), (before.state, before.answered));
     assert_eq!(after.connections_idle, before.connections_idle);
@@ -340,7 +476,7 @@ async fn health_and_connections_outlive_a_change_of_settings() {
     let last = Document::parse(&text("8", idle)).unwrap();
     let last = last.assemble(&key(), Some(&next)).unwrap();
     last.apply();
-    balancer.set_rules(last.listeners()[0].rules().clone());
+    last.listeners()[0].apply_to(&balancer);
     let after = status(&last);
     assert_eq!((after.state, after.answered, after.connections_idle), (before.state, 2, 0));
     assert_eq!(ask(&balancer).await.0.status, 200);

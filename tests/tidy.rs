@@ -22,7 +22,7 @@ use std::{
 };
 
 /// What stands directly under `src/`, from the top down.
-const FLOORS: [&str; 22] = [
+const FLOORS: [&str; 23] = [
     "gateway",
     "server",
     "balancer",
@@ -43,6 +43,7 @@ const FLOORS: [&str; 22] = [
     "outcome",
     "id",
     "head",
+    "cidr",
     "clock",
     "rng",
 ];

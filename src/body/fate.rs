@@ -24,6 +24,9 @@ pub enum BodyError {
     /// The connection to the target was dropped, since its runtime ended.
     #[error("the connection to the target was dropped, since its runtime ended")]
     Lost,
+    /// The request goes to another target, which gets its body from the beginning.
+    #[error("the request goes to another target")]
+    Retried,
     /// The body of a service in this process panicked.
     #[error("the body of a service in this process panicked")]
     Panicked,

@@ -5,6 +5,7 @@
 
 mod fate;
 mod foreign;
+mod replay;
 mod trailers;
 mod watch;
 
@@ -50,6 +51,9 @@ pub struct Body {
     watch: Watch,
     lease: Option<Lease>,
 }
+
+/// A request's body under way, and the copy of what was read of it.
+pub(crate) type Replay = replay::Replay<Body>;
 
 /// What polling a body gives.
 type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
@@ -131,6 +135,32 @@ impl Body {
         if let Some(progress) = &self.watch.progress {
             progress.add(bytes);
         }
+    }
+
+    /// Makes a copy of up to `max` bytes while the body is read, so that it can be read once more.
+    pub(crate) fn replayable(self, max: usize) -> (Self, Replay) {
+        let replay = Replay::new(self, max);
+        (Self::once_more(&replay).unwrap_or_default(), replay)
+    }
+
+    /// Returns a body from its beginning, if all that was read of it was kept; whoever reads it still
+    /// gets [`BodyError::Retried`].
+    pub(crate) fn once_more(replay: &Replay) -> Option<Self> {
+        let body = replay.read()?;
+        Some(if body.is_end_stream() {
+            Self::default()
+        } else {
+            Self::of(Kind::Boxed(Box::pin(body)))
+        })
+    }
+
+    /// Ends the exchange as answered, though nobody wants to read the answer.
+    pub(crate) fn disregard(mut self) {
+        if let Kind::Shared(body) = &self.kind {
+            // One that was cut meanwhile has said so.
+            _ = body.with(|body| body.finish(End::Done));
+        }
+        self.finish(End::Done);
     }
 
     /// Says how the exchange ended and ends it.

@@ -269,11 +269,14 @@ fn no_runtime(request: Request<Body>) -> Error {
 
 /// Tells whether a request may be sent again when it is not known what became of it.
 fn is_replayable(request: &Request<Body>) -> bool {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-    );
-    idempotent && request.body().is_end_stream() && request.extensions().get::<Replayed>().is_none()
+    is_idempotent(request.method())
+        && request.body().is_end_stream()
+        && request.extensions().get::<Replayed>().is_none()
+}
+
+/// Tells whether a request may be done twice (RFC 9110 §9.2.2); TRACE is for no target.
+pub(crate) fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
 /// Copies all but the extensions, which hyper does not read, and the body, of which there is none.
@@ -291,9 +294,9 @@ fn broken(error: hyper::Error, received: bool, fate: Option<BodyError>) -> Error
     if let Some(error) = local::of_client(&error) {
         return error;
     }
-    match fate {
-        Some(BodyError::Cut) => Kind::Cut.into(),
-        Some(error) => Error::new(Kind::Exchange, error),
+    let broken = match fate {
+        Some(BodyError::Cut) => return Kind::Cut.into(),
+        Some(error) => return Error::new(Kind::Exchange, error),
         None if error.is_incomplete_message() && received => Error::new(
             Kind::Exchange,
             "the target closed the connection in the middle of its answer's head",
@@ -302,7 +305,8 @@ fn broken(error: hyper::Error, received: bool, fate: Option<BodyError>) -> Error
             Error::new(Kind::Exchange, "the target closed the connection without an answer")
         }
         None => Error::new(Kind::Exchange, with_causes(&error)),
-    }
+    };
+    if received { broken } else { broken.with_unanswered() }
 }
 
 /// Says an error and all its causes, which hyper's own words leave out.

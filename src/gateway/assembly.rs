@@ -3,16 +3,16 @@
 //! Making changes nothing that runs: what stays is taken over as it is, and gets its new settings and
 //! targets when the caller says so.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     answer::on_error,
     document::Document,
-    plan::GroupSettings,
+    plan::{GroupSettings, HttpPlan},
     report::{Finding, InvalidDocument},
 };
 use crate::{
-    balancer::LoadBalancer, group::TargetGroup, id::GroupName, rule::RuleTable,
+    balancer::LoadBalancer, group::TargetGroup, id::GroupName, proxy::HttpOptions, rule::RuleTable,
     stickiness::CookieKey, target::Target,
 };
 
@@ -42,7 +42,7 @@ use crate::{
 /// let next = Document::parse(&text(r#"{"Id": "127.0.0.1"}, {"Id": "127.0.0.2"}"#))?;
 /// let next = next.assemble(&key, Some(&first))?;
 /// next.apply();
-/// balancer.set_rules(next.listeners()[0].rules().clone());
+/// next.listeners()[0].apply_to(&balancer);
 /// assert_eq!(next.group("web"), first.group("web"));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -51,6 +51,8 @@ pub struct Assembly {
     groups: Vec<AssembledGroup>,
     listeners: Vec<Listener>,
     key: CookieKey,
+    http: HttpPlan,
+    options: Arc<HttpOptions>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +69,7 @@ struct AssembledGroup {
 pub struct Listener {
     port: u16,
     rules: RuleTable,
+    options: Arc<HttpOptions>,
 }
 
 impl Listener {
@@ -80,9 +83,16 @@ impl Listener {
         &self.rules
     }
 
-    /// Makes a balancer of its rules that answers errors as ALB does.
+    /// Makes a balancer of its rules that treats messages and answers errors as ALB does.
     pub fn balancer(&self) -> LoadBalancer {
-        LoadBalancer::builder().on_error(on_error).build(self.rules.clone())
+        let balancer = LoadBalancer::builder().http(Arc::clone(&self.options));
+        balancer.on_error(on_error).build(self.rules.clone())
+    }
+
+    /// Gives its rules, and how messages are treated, to a balancer that a listener of another
+    /// document made.
+    pub fn apply_to(&self, balancer: &LoadBalancer) {
+        balancer.install(self.rules.clone(), Arc::clone(&self.options));
     }
 }
 
@@ -105,6 +115,10 @@ impl Document {
             let text = error.to_string().replace('\n', " ");
             InvalidDocument::of(Finding::new(path, None, text))
         };
+        // What stays is the same, so that open connections need not notice.
+        let same = running.filter(|running| running.http == self.http);
+        let options = same
+            .map_or_else(|| Arc::new(self.http.options()), |running| Arc::clone(&running.options));
         let running: HashMap<&GroupName, &AssembledGroup> = running
             .iter()
             .flat_map(|running| &running.groups)
@@ -127,9 +141,9 @@ impl Document {
         let mut listeners = Vec::new();
         for plan in &self.listeners {
             let rules = plan.table(&by_name).map_err(|error| refuse(&plan.path, &error))?;
-            listeners.push(Listener { port: plan.port, rules });
+            listeners.push(Listener { port: plan.port, rules, options: Arc::clone(&options) });
         }
-        Ok(Assembly { groups, listeners, key: key.clone() })
+        Ok(Assembly { groups, listeners, key: key.clone(), http: self.http.clone(), options })
     }
 }
 

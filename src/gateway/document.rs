@@ -9,11 +9,12 @@ use super::{
     json::Json,
     lint::lint,
     listener,
-    plan::{GroupPlan, ListenerPlan},
+    plan::{GroupPlan, HttpPlan, ListenerPlan},
     reader::{Node, Object},
     report::{Finding, InvalidDocument, Report},
     security_group::SecurityGroups,
 };
+use crate::proxy::ForwardedFor;
 
 /// ALB's quotas of one load balancer.
 const LISTENERS_MAX: usize = 50;
@@ -57,6 +58,7 @@ const TARGETS_MAX: usize = 1000;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Document {
+    pub(super) http: HttpPlan,
     pub(super) groups: Vec<GroupPlan>,
     pub(super) listeners: Vec<ListenerPlan>,
     pub(super) security_groups: SecurityGroups,
@@ -74,6 +76,7 @@ impl Document {
         let json = Json::parse(text).map_err(|error| InvalidDocument::of(syntax(&error)))?;
         let mut report = Report::default();
         let mut document = Self {
+            http: HttpPlan::default(),
             groups: Vec::new(),
             listeners: Vec::new(),
             security_groups: SecurityGroups::default(),
@@ -122,6 +125,7 @@ impl Document {
                 report.warning(Finding::new(list.path(), Some("[]".to_owned()), text));
             }
         }
+        self.http = http(&attributes);
         let idle_timeout = attributes.seconds(attributes::IDLE_TIMEOUT);
         let known = self.read_groups(object, idle_timeout, report);
         self.read_listeners(object, &known, report);
@@ -173,6 +177,19 @@ impl Document {
         limit(&list, "listeners", items.len(), LISTENERS_MAX, report);
         let rules = self.listeners.iter().map(|listener| listener.rules.len()).sum();
         limit(&list, "rules", rules, RULES_MAX, report);
+    }
+}
+
+/// Reads what is done with the messages of all clients.
+fn http(attributes: &Attributes) -> HttpPlan {
+    HttpPlan {
+        forwarded_for: match attributes.text(attributes::XFF_MODE) {
+            "preserve" => ForwardedFor::Preserve,
+            "remove" => ForwardedFor::Remove,
+            _ => ForwardedFor::Append,
+        },
+        forwarded_for_port: attributes.is(attributes::XFF_CLIENT_PORT, "true"),
+        preserve_host_header: attributes.is(attributes::PRESERVE_HOST, "true"),
     }
 }
 

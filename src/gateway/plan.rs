@@ -11,6 +11,7 @@ use crate::{
     endpoint::Transport,
     group::{HealthCheck, TargetGroup, TargetGroupBuilder},
     id::GroupName,
+    proxy::{ForwardedFor, HttpOptions, TraceIds},
     rule::{
         Action, Condition, FixedResponse, Forward, InvalidRules, QueryPair, Redirect, Rule,
         RuleTable,
@@ -24,6 +25,26 @@ const COOKIE: &str = "AWSALB";
 
 /// What ALB's health checks call themselves.
 const USER_AGENT: &str = "ELB-HealthChecker/2.0";
+
+/// What is done with the messages of all clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct HttpPlan {
+    pub(super) forwarded_for: ForwardedFor,
+    pub(super) forwarded_for_port: bool,
+    pub(super) preserve_host_header: bool,
+}
+
+impl HttpPlan {
+    /// Returns the settings in the library's terms; what no attribute says is as at ALB.
+    pub(super) fn options(&self) -> HttpOptions {
+        HttpOptions::new()
+            .forwarded_for(self.forwarded_for)
+            .forwarded_for_port(self.forwarded_for_port)
+            .preserve_host_header(self.preserve_host_header)
+            .trace_ids(TraceIds::new())
+            .strip_amzn_headers(true)
+    }
+}
 
 /// A target group.
 #[derive(Clone, Debug)]

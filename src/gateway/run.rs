@@ -186,7 +186,7 @@ impl Gateway {
         for listener in self.assembly.listeners() {
             let port = listener.port();
             if let Some(running) = self.listeners.get(&port) {
-                running.balancer.set_rules(listener.rules().clone());
+                listener.apply_to(&running.balancer);
             } else if let Some(server) = bound.remove(&port) {
                 self.listeners.insert(port, Running::start(server, listener.balancer()));
             }

@@ -60,9 +60,9 @@ should not, something would not be encrypted, or another answer be given. A fiel
 is not listed is an error, as is a value that ALB does not admit.
 
 Of the rest: `TargetGroupStickinessConfig` is honoured only with `Enabled` false. A target's `Id` is an
-address or a host name, for `TargetType` `instance` too. Still missing, though a document need
-not ask for it to have it at ALB: `X-Amzn-Trace-Id`, the port that is added to or taken from `Host`, and
-the classes of desync mitigation.
+address or a host name, for `TargetType` `instance` too. Targets get an `X-Amzn-Trace-Id` as at ALB, and
+never what a client sends as `X-Amzn-Mtls-*`, `X-Amzn-Tls-*` or `X-Amzn-Oidc-*`. Still missing, though a
+document need not ask for it to have it at ALB: the classes of desync mitigation.
 ";
 
 fn names(known: &[Known], becomes: impl Fn(Use) -> bool) -> String {

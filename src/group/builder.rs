@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{health_check::HealthCheck, settings::Settings};
+use super::{health_check::HealthCheck, retry_policy::RetryPolicy, settings::Settings};
 use crate::{
     algorithm::{Algorithm, RoundRobin},
     clock::{Clock, WAIT_MAX},
@@ -23,6 +23,7 @@ use crate::{
 /// | `transport` | [`Transport::default`] | |
 /// | `deregistration_delay` | 300 s | ALB's |
 /// | `in_flight_max` | none | |
+/// | `retry` | none: another target gets only what was not sent | nothing is done twice unless asked for |
 /// | `seed` | none: the first turn is 0, the random numbers differ from process to process | |
 /// | `clock` | the system's | |
 ///
@@ -55,6 +56,7 @@ pub struct TargetGroupBuilder {
     transport: Transport,
     deregistration_delay: Duration,
     in_flight_max: Option<u32>,
+    retry: Option<RetryPolicy>,
     seed: Option<u64>,
     clock: Clock,
 }
@@ -92,6 +94,7 @@ impl TargetGroupBuilder {
             transport: Transport::default(),
             deregistration_delay: Duration::from_secs(300),
             in_flight_max: None,
+            retry: None,
             seed: None,
             clock: Clock::system(),
         }
@@ -134,6 +137,12 @@ impl TargetGroupBuilder {
         self
     }
 
+    /// Sets which requests another target gets although something of them was sent.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = Some(policy);
+        self
+    }
+
     /// Sets where the turns and the random numbers start, so that many balancers do not march in
     /// step, or that a test gives the same answers every time.
     pub fn seed(mut self, seed: u64) -> Self {
@@ -172,6 +181,8 @@ impl TargetGroupBuilder {
                 errors.push(format!("transport: {name} 0s: expected more"));
             }
         }
+        let wrong = self.retry.iter().flat_map(RetryPolicy::errors);
+        errors.extend(wrong.map(|error| format!("retry: {error}")));
         if !errors.is_empty() {
             return Err(InvalidGroup { name: self.name, errors });
         }
@@ -182,6 +193,7 @@ impl TargetGroupBuilder {
             transport: self.transport,
             deregistration_delay: self.deregistration_delay,
             in_flight_max: self.in_flight_max.and_then(NonZeroU32::new),
+            retry: self.retry.map(Arc::new),
             clock: self.clock,
         };
         Ok((self.name, settings, self.seed))

@@ -9,6 +9,8 @@ mod events;
 mod explain;
 mod health_check;
 mod registry;
+mod retry_budget;
+mod retry_policy;
 mod roster;
 mod settings;
 mod status;
@@ -32,12 +34,14 @@ pub use self::{
     events::{HealthChange, HealthChanges},
     explain::TargetExplanation,
     health_check::HealthCheck,
+    retry_policy::RetryPolicy,
     status::{GroupStatus, TargetStatus},
 };
 use self::{
     assign::{Counters, Wanted},
     events::Listeners,
     registry::Desired,
+    retry_budget::Budget,
     roster::{Entry, Roster},
     settings::Settings,
 };
@@ -89,6 +93,8 @@ struct Group {
     rng: Rng,
     uses: Uses,
     listeners: Listeners,
+    /// Stays when the settings change.
+    retries: Budget,
     /// The generation published last, for those who wait for a change.
     published: watch::Sender<u64>,
     /// Rings when the checking task should look.
@@ -264,6 +270,25 @@ impl TargetGroup {
         Error::new(Kind::Panicked, text).with_group(self.name().clone())
     }
 
+    /// Returns what may be sent once more, and notes that a request came.
+    pub(crate) fn retry_policy(&self) -> Option<Arc<RetryPolicy>> {
+        let policy = self.0.roster.load().settings.retry.clone()?;
+        self.0.retries.note_request();
+        Some(policy)
+    }
+
+    /// Spends one retry of the budget, if there is one left.
+    pub(crate) fn spend_retry(&self, policy: &RetryPolicy) -> bool {
+        self.0.retries.spend(policy)
+    }
+
+    /// Tells whether there is a target left that may be picked.
+    pub(crate) fn has_untried(&self, tried: &[TargetId]) -> bool {
+        let roster = self.0.roster.load();
+        let mut members = roster.members().iter().enumerate();
+        members.any(|(at, one)| roster.is_pickable(at) && !tried.contains(one.member.id()))
+    }
+
     pub(crate) fn check_settings(&self) -> Option<Arc<CheckSettings>> {
         self.0.roster.load().settings.check.clone()
     }
@@ -380,6 +405,7 @@ impl TargetGroupBuilder {
             rng: seed.map_or_else(Rng::from_entropy, Rng::seeded),
             uses: Uses::default(),
             listeners: Listeners::default(),
+            retries: Budget::default(),
             published: watch::Sender::new(0),
             bell: Arc::new(Notify::new()),
         })))

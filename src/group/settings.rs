@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::health_check::CheckSettings;
+use super::{health_check::CheckSettings, retry_policy::RetryPolicy};
 use crate::{
     algorithm::Algorithm, clock::Clock, endpoint::Transport, health::Health, stickiness::Stickiness,
 };
@@ -14,6 +14,7 @@ pub(super) struct Settings {
     pub(super) transport: Transport,
     pub(super) deregistration_delay: Duration,
     pub(super) in_flight_max: Option<NonZeroU32>,
+    pub(super) retry: Option<Arc<RetryPolicy>>,
     pub(super) clock: Clock,
 }
 

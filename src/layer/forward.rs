@@ -27,7 +27,7 @@ use crate::{
     head::Peer,
     lease::{Lease, Observer, Progress},
     outcome::{End, Outcome},
-    proxy,
+    proxy::{self, HttpOptions, Via},
 };
 
 /// Sends an assigned request to its target.
@@ -57,12 +57,20 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct Forward {
     observer: Option<Observer>,
+    via: Option<Via>,
 }
 
 impl Forward {
     /// Makes the service; the settings are each group's `Transport`.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets what is done with all messages: answers get the Via of these options.
+    #[must_use]
+    pub fn options(mut self, options: &HttpOptions) -> Self {
+        self.via.clone_from(&options.via);
+        self
     }
 
     /// Has a function told of each exchange when it has ended, by whoever ends it; so it must be quick.
@@ -76,7 +84,7 @@ impl Forward {
 
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Forward").finish_non_exhaustive()
+        f.debug_struct("Forward").field("via", &self.via).finish_non_exhaustive()
     }
 }
 
@@ -90,24 +98,25 @@ impl Service<Assigned> for Forward {
     }
 
     fn call(&mut self, assigned: Assigned) -> Self::Future {
-        Box::pin(forward(assigned, self.observer.clone()))
+        Box::pin(forward(assigned, self.clone()))
     }
 }
 
-async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Response<Body>, Error> {
+async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>, Error> {
     let Assigned { mut request, rule, group, member, mut lease, peer, fail_open, attempt } =
         assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
-    if endpoint.is_local() {
+    let host_is_ours = if endpoint.is_local() {
         toward_balancer(&mut request, peer);
+        false
     } else {
-        toward_target(&mut request, endpoint.address());
-    }
+        toward_target(&mut request, endpoint.address())
+    };
     let progress = watch_upload(&mut request, transport.idle_timeout);
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
-    lease.account_mut().identify(observer, rule, &group, member.id(), attempt);
+    lease.account_mut().identify(settings.observer, rule, &group, member.id(), attempt);
     let answer = match Handle::try_current() {
         Ok(_) => {
             let answer = pin!(endpoint.send_for(request, lease.account_mut()));
@@ -122,10 +131,13 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
         Err(error) => {
             lease.settle(end_of(error.kind()));
             let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
+            if host_is_ours {
+                forget_host(&error);
+            }
             return Err(error.with_fail_open(fail_open));
         }
     };
-    proxy::toward_client(&mut response);
+    proxy::return_to_client(&mut response, settings.via.as_ref());
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
     // An error of a balancer behind this one is not ours.
@@ -135,8 +147,8 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
 }
 
 /// Does what depends on the target: HTTP/1.1 and its framing, the origin form, and a Host if there is
-/// none.
-fn toward_target(request: &mut Request<Body>, address: &Address) {
+/// none, which it tells.
+fn toward_target(request: &mut Request<Body>, address: &Address) -> bool {
     *request.version_mut() = Version::HTTP_11;
     if request.uri().scheme().is_some() || request.uri().authority().is_some() {
         let path = request.uri().path_and_query().cloned();
@@ -154,6 +166,16 @@ fn toward_target(request: &mut Request<Body>, address: &Address) {
         && let Ok(host) = HeaderValue::try_from(address.to_string())
     {
         request.headers_mut().insert(header::HOST, host);
+        return true;
+    }
+    false
+}
+
+/// Another target, to which an unsent request may go, is another host.
+fn forget_host(error: &Error) {
+    if let Some(mut request) = error.take_unsent() {
+        request.headers_mut().remove(header::HOST);
+        error.keep_unsent(request);
     }
 }
 

@@ -42,6 +42,14 @@ pub(super) struct Route {
     pub(super) tried: Vec<TargetId>,
 }
 
+impl Route {
+    /// Notes that a target was tried; whom the client had before means nothing from then on.
+    pub(super) fn next(&mut self, tried: &TargetId) {
+        self.tried.push(tried.clone());
+        self.prefer = None;
+    }
+}
+
 impl Routed {
     /// Routes a request to a group by a rule.
     pub fn new(request: Request<Body>, rule: RuleId, group: TargetGroup) -> Self {

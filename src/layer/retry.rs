@@ -1,7 +1,11 @@
-//! The floor that tries another target when the first gives the request back.
+//! The floor that tries another target when the first gives the request back, or when the group's
+//! policy lets it be sent once more.
 //!
 //! Which requests come back is decided below, in `endpoint/`, where a stale connection to the same
-//! target is repaired too; what may not be sent twice never comes back once anything was sent.
+//! target is repaired too. What else may be sent once more is the policy's word, and whether there is
+//! a copy to send `opted.rs`'s affair; without a policy no request is copied here.
+
+mod opted;
 
 use std::{
     fmt, mem,
@@ -12,8 +16,10 @@ use std::{
 use http::Response;
 use tower::{Layer, Service};
 
+use self::opted::Opted;
 use super::{
     message::{Route, Routed},
+    served::Served,
     stage::Stage,
 };
 use crate::{
@@ -21,8 +27,8 @@ use crate::{
     error::{Error, Kind},
 };
 
-/// How many targets a request is offered to in all; more would only make a client of a dead group
-/// wait.
+/// How many targets a request is offered to in all of which nothing was sent; more would only make a
+/// client of a dead group wait. A policy may raise it.
 pub const ATTEMPTS_MAX: usize = 3;
 
 /// Makes [`Retry`].
@@ -54,7 +60,8 @@ pub const ATTEMPTS_MAX: usize = 3;
 pub struct RetryLayer(());
 
 impl RetryLayer {
-    /// Makes the layer: an unsent request is offered to at most [`ATTEMPTS_MAX`] targets.
+    /// Makes the layer: an unsent request is offered to at most [`ATTEMPTS_MAX`] targets. What else goes
+    /// to another target is each group's [`RetryPolicy`](crate::group::RetryPolicy).
     pub fn new() -> Self {
         Self::default()
     }
@@ -68,7 +75,7 @@ impl<S> Layer<S> for RetryLayer {
     }
 }
 
-/// Offers a request that was not sent to another target.
+/// Offers a request to another target if it was not sent, or if the group's policy says so.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry<S> {
     inner: S,
@@ -83,13 +90,15 @@ impl<S: Stage<Routed> + Clone> Service<Routed> for Retry<S> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, routed: Routed) -> Self::Future {
+    fn call(&mut self, mut routed: Routed) -> Self::Future {
+        let opted = Opted::of(&mut routed);
         let route = routed.route().clone();
         // The clone has not been found ready, so the one that has makes this call.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         let future = inner.call(routed);
-        RetryFuture { attempt: Attempt::Called { future }, inner, route, first: None }
+        let progress = Progress { route, opted, first: None };
+        RetryFuture { attempt: Attempt::Called { future }, inner, progress }
     }
 }
 
@@ -99,9 +108,7 @@ pin_project_lite::pin_project! {
         #[pin]
         attempt: Attempt<F>,
         inner: S,
-        route: Route,
-        // What the first attempt failed with; it stands when no target is left.
-        first: Option<Error>,
+        progress: Progress,
     }
 }
 
@@ -126,18 +133,17 @@ where
         loop {
             match this.attempt.as_mut().project() {
                 AttemptProjection::Called { future } => {
-                    let error = match ready!(future.poll(cx)) {
-                        Ok(response) => return Poll::Ready(Ok(response)),
-                        Err(error) => error,
-                    };
-                    let Some(routed) = again(this.route, &error) else {
-                        return Poll::Ready(Err(last_word(this.first.take(), error)));
-                    };
-                    this.first.get_or_insert(error);
-                    this.attempt.set(Attempt::Waiting { routed: Some(routed) });
+                    match this.progress.after(ready!(future.poll(cx))) {
+                        Next::Done(answer) => return Poll::Ready(answer),
+                        Next::Again(routed) => {
+                            this.attempt.set(Attempt::Waiting { routed: Some(routed) });
+                        }
+                    }
                 }
                 AttemptProjection::Waiting { routed } => {
-                    ready!(this.inner.poll_ready(cx))?;
+                    if let Err(error) = ready!(this.inner.poll_ready(cx)) {
+                        return Poll::Ready(this.progress.last_word(error));
+                    }
                     let Some(routed) = routed.take() else { return Poll::Pending };
                     let future = this.inner.call(routed);
                     this.attempt.set(Attempt::Called { future });
@@ -147,31 +153,95 @@ where
     }
 }
 
-/// Returns the next attempt, if the request is whole and may be offered once more.
-fn again(route: &mut Route, error: &Error) -> Option<Routed> {
-    let target = error.target()?;
-    if route.tried.len() + 1 >= ATTEMPTS_MAX {
-        return None;
-    }
-    let request = error.take_unsent()?;
-    tracing::debug!(group = %route.group.name(), %target, cause = %error, "another target is tried");
-    route.tried.push(target.clone());
-    route.prefer = None;
-    Some(Routed::of(request, route.clone()))
+/// How far a request has come.
+struct Progress {
+    route: Route,
+    /// What the group's policy needs; none if it has no policy.
+    opted: Option<Box<Opted>>,
+    // What the first attempt failed with; it stands when no target is left.
+    first: Option<Error>,
 }
 
-/// When nothing was sent to anybody, what went wrong first says most: one dead target is 502, not
-/// 503.
-fn last_word(first: Option<Error>, last: Error) -> Error {
-    let unsent = matches!(
-        last.kind(),
-        Kind::Connect | Kind::ConnectTimeout | Kind::NoTarget | Kind::Saturated
-    );
-    first.filter(|_| unsent).unwrap_or(last)
+#[expect(clippy::large_enum_variant, reason = "it lives for one match")]
+enum Next {
+    Done(Result<Response<Body>, Error>),
+    Again(Routed),
+}
+
+impl Progress {
+    /// Decides what follows from what became of an attempt.
+    fn after(&mut self, answer: Result<Response<Body>, Error>) -> Next {
+        match answer {
+            Ok(response) => self.after_answer(response),
+            Err(error) => self.after_error(error),
+        }
+    }
+
+    fn after_answer(&mut self, response: Response<Body>) -> Next {
+        let Some(opted) = &mut self.opted else { return Next::Done(Ok(response)) };
+        // Another answer is there, so the one that was kept is not needed.
+        opted.keep(None);
+        let served = response.extensions().get::<Served>();
+        let target = served.and_then(|served| served.target.clone());
+        let again = target
+            .and_then(|target| opted.after_status(&mut self.route, &target, response.status()));
+        match again {
+            Some(routed) => {
+                opted.keep(Some(response));
+                Next::Again(routed)
+            }
+            None => Next::Done(Ok(response)),
+        }
+    }
+
+    fn after_error(&mut self, error: Error) -> Next {
+        let again = self.unsent(&error).or_else(|| {
+            let target = error.target()?;
+            self.opted.as_mut()?.after_error(&mut self.route, target, &error)
+        });
+        match again {
+            Some(routed) => {
+                self.first.get_or_insert(error);
+                Next::Again(routed)
+            }
+            None => Next::Done(self.last_word(error)),
+        }
+    }
+
+    /// Returns the next attempt, if the request came back whole and may be offered once more.
+    fn unsent(&mut self, error: &Error) -> Option<Routed> {
+        let target = error.target()?;
+        let attempts = self.opted.as_ref().map_or(0, |opted| opted.attempts()).max(ATTEMPTS_MAX);
+        if self.route.tried.len() + 1 >= attempts {
+            return None;
+        }
+        let request = error.take_unsent()?;
+        let group = self.route.group.name();
+        tracing::debug!(%group, %target, cause = %error, "another target is tried");
+        self.route.next(target);
+        Some(Routed::of(request, self.route.clone()))
+    }
+
+    /// An answer of a target stands above all errors. When nothing was sent to anybody, what went wrong
+    /// first says most: one dead target is 502, not 503.
+    fn last_word(&mut self, last: Error) -> Result<Response<Body>, Error> {
+        if let Some(answer) = self.opted.as_mut().and_then(|opted| opted.take_kept()) {
+            return Ok(answer);
+        }
+        let unsent = matches!(
+            last.kind(),
+            Kind::Connect | Kind::ConnectTimeout | Kind::NoTarget | Kind::Saturated
+        );
+        Err(self.first.take().filter(|_| unsent).unwrap_or(last))
+    }
 }
 
 impl<S, F> fmt::Debug for RetryFuture<S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryFuture").field("tried", &self.route.tried).finish_non_exhaustive()
+        let tried = &self.progress.route.tried;
+        f.debug_struct("RetryFuture").field("tried", tried).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

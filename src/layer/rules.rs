@@ -8,7 +8,7 @@ use std::{
     future::{Ready, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -30,7 +30,7 @@ use crate::{
     group::TargetGroup,
     head::{Head, Peer},
     proxy::{self, HttpOptions, Introduction},
-    rule::{Action, RuleTable},
+    rule::{Action, Explanation, RuleTable},
 };
 
 /// How often a request looks whether the checking tasks live, at least: checks that are switched on
@@ -65,14 +65,16 @@ pub struct RulesLayer(Arc<Shared>);
 struct Shared {
     installed: ArcSwap<Installed>,
     find_peer: Box<FindPeer>,
-    options: HttpOptions,
     started: Instant,
     warned: AtomicBool,
+    /// Held by whoever installs, so that of two neither is lost.
+    installing: Mutex<()>,
 }
 
-/// A table and the use it makes of its groups.
+/// A table, the use it makes of its groups, and what is done with all messages.
 struct Installed {
     table: RuleTable,
+    options: Arc<HttpOptions>,
     uses: Vec<Use>,
     /// How often to look whether the checking tasks live.
     look_every: Duration,
@@ -91,16 +93,16 @@ impl RulesLayer {
     /// request's extensions who the client is.
     pub fn with_options(
         table: RuleTable,
-        options: HttpOptions,
+        options: impl Into<Arc<HttpOptions>>,
         find_peer: impl Fn(&Extensions) -> Option<Peer> + Send + Sync + 'static,
     ) -> Self {
         let started = Instant::now();
         Self(Arc::new(Shared {
-            installed: ArcSwap::from_pointee(Installed::new(table, started)),
+            installed: ArcSwap::from_pointee(Installed::new(table, options.into(), started)),
             find_peer: Box::new(find_peer),
-            options,
             started,
             warned: AtomicBool::new(false),
+            installing: Mutex::new(()),
         }))
     }
 
@@ -111,7 +113,15 @@ impl RulesLayer {
 
     /// Swaps the table; requests that are under way go on by the old one.
     pub fn set_rules(&self, table: RuleTable) {
-        self.0.installed.store(Arc::new(Installed::new(table, self.0.started)));
+        self.install(table, None);
+    }
+
+    /// Swaps the table, and what is done with all messages if that is given.
+    pub(crate) fn install(&self, table: RuleTable, options: Option<Arc<HttpOptions>>) {
+        let shared = &self.0;
+        let _installing = shared.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = options.unwrap_or_else(|| Arc::clone(&shared.installed.load().options));
+        shared.installed.store(Arc::new(Installed::new(table, options, shared.started)));
     }
 
     /// Finds who the client is.
@@ -134,12 +144,13 @@ impl RulesLayer {
 }
 
 impl Installed {
-    fn new(table: RuleTable, started: Instant) -> Self {
+    fn new(table: RuleTable, options: Arc<HttpOptions>, started: Instant) -> Self {
         let uses = table.groups().iter().cloned().map(Use::of).collect::<Vec<_>>();
         let settings = table.groups().iter().filter_map(TargetGroup::check_settings);
         let intervals = settings.map(|settings| settings.interval);
         let look_every = intervals.chain([LOOK_EVERY]).min().unwrap_or(LOOK_EVERY);
-        let installed = Self { table, uses, look_every, looked_ms: AtomicU64::new(0) };
+        let looked_ms = AtomicU64::new(0);
+        let installed = Self { table, options, uses, look_every, looked_ms };
         installed.look_after(started);
         installed
     }
@@ -166,7 +177,7 @@ impl<S> Layer<S> for RulesLayer {
     type Service = Rules<S>;
 
     fn layer(&self, inner: S) -> Rules<S> {
-        Rules { layer: self.clone(), client: None, inner }
+        Rules { layer: self.clone(), known: None, inner }
     }
 }
 
@@ -174,9 +185,17 @@ impl<S> Layer<S> for RulesLayer {
 #[derive(Clone)]
 pub struct Rules<S> {
     layer: RulesLayer,
-    /// Who the client of all requests is.
-    client: Option<Arc<Introduction>>,
+    /// Whose connection all requests come over.
+    known: Option<Arc<Known>>,
     inner: S,
+}
+
+/// A connection, and what was made of it once for all its requests.
+struct Known {
+    peer: Peer,
+    introduction: Introduction,
+    /// By which it was made.
+    options: Arc<HttpOptions>,
 }
 
 impl<S> Rules<S> {
@@ -184,20 +203,42 @@ impl<S> Rules<S> {
         &self.layer
     }
 
-    /// Says who the client of all requests is.
+    /// Says whose connection all requests come over.
     pub(crate) fn set_peer(&mut self, peer: Peer) {
-        self.client = Some(Arc::new(Introduction::of(&peer, &self.layer.0.options)));
+        let options = Arc::clone(&self.layer.0.installed.load().options);
+        let introduction = Introduction::of(&peer, &options);
+        let peer = proxy::mark_trusted(peer, &options);
+        self.known = Some(Arc::new(Known { peer, introduction, options }));
+    }
+
+    /// Says what would be done with a request.
+    pub(crate) fn explain<B>(&self, request: &Request<B>) -> Explanation {
+        let installed = self.layer.0.installed.load();
+        let peer = self.peer(&Head::of(request, None), &installed.options).ok().flatten();
+        installed.table.explain(&Head::of(request, peer.as_ref()))
+    }
+
+    /// Returns what was made of the connection, unless the options have changed since.
+    fn known(&self, options: &Arc<HttpOptions>) -> Option<&Known> {
+        self.known.as_deref().filter(|known| Arc::ptr_eq(&known.options, options))
     }
 
     /// Returns who the client of a request is, if that is known.
-    pub(crate) fn peer(&self, extensions: &Extensions) -> Result<Option<Peer>, Error> {
+    fn peer(&self, head: &Head<'_>, options: &Arc<HttpOptions>) -> Result<Option<Peer>, Error> {
         // A balancer in front of this one, in this process, has found that out.
-        let forwarded = extensions.get::<Peer>().filter(|peer| peer.is_forwarded());
-        let client = self.client.as_ref().map(|client| client.peer);
-        match forwarded.copied().or(client) {
-            None => self.layer.find_peer(extensions),
-            peer => Ok(peer),
+        let forwarded = head.extensions.get::<Peer>().filter(|peer| peer.is_forwarded());
+        if forwarded.is_some() {
+            return Ok(forwarded.copied());
         }
+        let peer = match (self.known(options), &self.known) {
+            (Some(known), _) => Some(known.peer),
+            (None, Some(known)) => Some(proxy::mark_trusted(known.peer, options)),
+            (None, None) => {
+                let found = self.layer.find_peer(head.extensions)?;
+                found.map(|peer| proxy::mark_trusted(peer, options))
+            }
+        };
+        Ok(peer.map(|peer| proxy::effective_peer(peer, head, options)))
     }
 
     fn decide<B>(&self, request: Request<B>) -> Result<Decision, Error>
@@ -206,12 +247,13 @@ impl<S> Rules<S> {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let peer = self.peer(request.extensions())?;
+        let installed = self.layer.0.installed.load();
+        installed.look_after(self.layer.0.started);
+        let options = &installed.options;
+        let peer = self.peer(&Head::of(&request, None), options)?;
         if peer.is_none() {
             self.layer.warn_of_no_peer();
         }
-        let installed = self.layer.0.installed.load();
-        installed.look_after(self.layer.0.started);
         let head = Head::of(&request, peer.as_ref());
         let found = installed.table.first_match(&head)?;
         let rule = found.rule();
@@ -220,11 +262,8 @@ impl<S> Rules<S> {
                 let group = installed.table.choose_group(forward).cloned();
                 let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
                 let mut request = request.map(Body::new);
-                let options = &self.layer.0.options;
-                match self.client.as_deref().filter(|client| peer == Some(client.peer)) {
-                    None => proxy::toward_targets(&mut request, peer.as_ref(), options),
-                    client => proxy::introduce(&mut request, client, options),
-                }
+                let known = self.known(options).map(|known| &known.introduction);
+                proxy::introduce(&mut request, peer.as_ref(), known, options);
                 return Ok(Decision::Forward(Routed::new(request, rule, group).with_peer(peer)));
             }
             Action::Redirect(redirect) => {

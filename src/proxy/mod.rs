@@ -5,10 +5,24 @@
 //! `layer/forward.rs`'s. What is settled here for all requests is [`HttpOptions`].
 
 mod headers;
+mod hop_by_hop;
+mod spoofed;
+mod trusted;
+mod introduction;
+mod forwarded;
+mod host;
+mod trace_id;
+mod via;
+mod list;
 mod options;
 
-pub(crate) use self::headers::{Introduction, introduce};
+pub(crate) use self::{
+    headers::{effective_peer, introduce, mark_trusted, return_to_client},
+    introduction::Introduction,
+};
 pub use self::{
     headers::{toward_client, toward_targets},
     options::{ForwardedFor, HttpOptions},
+    trace_id::TraceIds,
+    via::{InvalidVia, Via},
 };

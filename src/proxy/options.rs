@@ -1,5 +1,8 @@
 //! What is done with the messages of all clients: settings with their defaults.
 
+use super::{trace_id::TraceIds, via::Via};
+use crate::cidr::Cidr;
+
 /// What is done with the messages of all clients; the counterparts of ALB's `routing.http.*`
 /// attributes, and more.
 ///
@@ -9,6 +12,17 @@
 /// |---|---|---|
 /// | `forwarded_for` | [`ForwardedFor::Append`] | ALB's |
 /// | `forwarded_for_port` | no | ALB's |
+/// | `trusted_proxies` | none | what a stranger says of itself must be nobody's word |
+/// | `trace_ids` | none | not everybody traces by ALB's ids; ALB does |
+/// | `forwarded` | no | ALB writes none |
+/// | `via` | none | ALB writes none |
+/// | `preserve_host_header` | yes | what targets expect that were behind nothing before; ALB's is no |
+/// | `strip_amzn_headers` | no | without an ALB around they are names like others |
+///
+/// Whatever is set, no target gets `Proxy`, nor a field whose name is `X-Forwarded-*`, `X-Amzn-*`,
+/// `X-Real-IP`, `Content-Length` or `Transfer-Encoding` but for `_` or `.` instead of `-`: many
+/// programs could not tell it from the true one. `Forwarded` and `X-Real-IP` pass from trusted
+/// proxies only, X-Forwarded-Proto and -Port likewise; others' are overwritten.
 ///
 /// # Examples
 ///
@@ -24,6 +38,12 @@
 pub struct HttpOptions {
     pub(crate) forwarded_for: ForwardedFor,
     pub(crate) forwarded_for_port: bool,
+    pub(crate) trusted_proxies: Box<[Cidr]>,
+    pub(crate) trace_ids: Option<TraceIds>,
+    pub(crate) forwarded: bool,
+    pub(crate) via: Option<Via>,
+    pub(crate) rewrite_host: bool,
+    pub(crate) strip_amzn: bool,
 }
 
 /// What becomes of X-Forwarded-For; ALB's `routing.http.xff_header_processing.mode`.
@@ -57,6 +77,79 @@ impl HttpOptions {
     #[must_use]
     pub fn forwarded_for_port(mut self, port: bool) -> Self {
         self.forwarded_for_port = port;
+        self
+    }
+
+    /// Sets which proxies are trusted, by the addresses they connect from.
+    ///
+    /// Behind one the client is the last address in X-Forwarded-For that is not trusted itself, for
+    /// rules, sessions and [`explain`](crate::LoadBalancer::explain) alike. What is no address ends the
+    /// search at the one before, and so does the 31st. `Forwarded` and `X-Real-IP` are passed on, but not
+    /// looked at. The proxy's X-Forwarded-Proto and -Port stand if
+    /// they are valid, for redirects and for targets, so that an application behind a CDN that ends TLS
+    /// is not sent to https for ever. A proxy that tells the protocol without a port means that of the
+    /// Host, else the protocol's own. To X-Forwarded-For its own address is appended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pointsman::{cidr::Cidr, proxy::HttpOptions};
+    ///
+    /// let proxies = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"];
+    /// let proxies = proxies.into_iter().map(str::parse).collect::<Result<Vec<Cidr>, _>>()?;
+    /// let options = HttpOptions::new().trusted_proxies(proxies);
+    /// # drop(options);
+    /// # Ok::<_, pointsman::cidr::InvalidCidr>(())
+    /// ```
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = Cidr>) -> Self {
+        self.trusted_proxies = proxies.into_iter().collect();
+        self
+    }
+
+    /// Sets that targets get an X-Amzn-Trace-Id, made or updated by ALB's rules. Without, what clients
+    /// send under this name passes as it is.
+    #[must_use]
+    pub fn trace_ids(mut self, ids: TraceIds) -> Self {
+        self.trace_ids = Some(ids);
+        self
+    }
+
+    /// Sets whether an element is appended to Forwarded (RFC 7239):
+    /// `for=192.0.2.1;proto=https;host="example.com"`. Like X-Forwarded-For it names who opened the
+    /// connection, with the port if [`forwarded_for_port`](Self::forwarded_for_port) is set; the
+    /// protocol is that of X-Forwarded-Proto, the host what the client sent. It is independent of what
+    /// becomes of X-Forwarded-For.
+    #[must_use]
+    pub fn forwarded(mut self, forwarded: bool) -> Self {
+        self.forwarded = forwarded;
+        self
+    }
+
+    /// Sets the name that is appended to Via, in requests and in answers (RFC 9110 §7.6.3).
+    #[must_use]
+    pub fn via(mut self, via: Via) -> Self {
+        self.via = Some(via);
+        self
+    }
+
+    /// Sets whether targets get the Host as the client sent it; ALB's
+    /// `routing.http.preserve_host_header.enabled`.
+    ///
+    /// Else it is put into lower case, and its port is taken off if the client connected to port 80 or
+    /// 443; if it connected to another, that one is appended to a Host without. Rules and redirects see
+    /// what the client sent.
+    #[must_use]
+    pub fn preserve_host_header(mut self, preserve: bool) -> Self {
+        self.rewrite_host = !preserve;
+        self
+    }
+
+    /// Sets whether X-Amzn-Mtls-\*, X-Amzn-Tls-\* and X-Amzn-Oidc-\* are taken out of requests, unless
+    /// a trusted proxy sent them: with them ALB tells targets whom it has authenticated.
+    #[must_use]
+    pub fn strip_amzn_headers(mut self, strip: bool) -> Self {
+        self.strip_amzn = strip;
         self
     }
 }

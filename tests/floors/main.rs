@@ -17,6 +17,8 @@ mod errors;
 mod groups;
 mod outcomes;
 mod panics;
+mod proxies;
+mod retries;
 mod sockets;
 mod swaps;
 mod tasks;

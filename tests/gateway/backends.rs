@@ -55,7 +55,8 @@ async fn check(targets: &[SocketAddr]) {
         soon("an answer", socket.answer()).await
     };
     let (posted, large) = ("what was posted, ".repeat(100) + "all of it", large());
-    let seen = format!("192.0.2.1, 127.0.0.1 http {} a.test", port.address.port());
+    let ours = port.address.port();
+    let seen = format!("192.0.2.1, 127.0.0.1 http {ours} a.test:{ours}");
     let exchanges = [
         (Method::GET, "/hello", "", "hello"),
         (Method::POST, "/echo", &*posted, &*posted),

@@ -1379,16 +1379,8 @@ fn what_would_change_the_answer_is_refused_by_name() {
             "requests are not classified yet; expected defensive",
         );
     }
-    for mode in ["preserve", "remove"] {
-        balancer(
-            "routing.http.xff_header_processing.mode",
-            mode,
-            "X-Forwarded-For is always appended to, yet; expected append",
-        );
-    }
     for (key, why) in [
         ("routing.http.drop_invalid_header_fields.enabled", "such fields are not dropped yet"),
-        ("routing.http.xff_client_port.enabled", "X-Forwarded-For has no ports yet"),
         (
             "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
             "there is no TLS yet, so that no such field is written",

@@ -51,6 +51,9 @@ pub(in crate::gateway) const STICKINESS_DURATION: &str = "stickiness.lb_cookie.d
 pub(in crate::gateway) const ALGORITHM: &str = "load_balancing.algorithm.type";
 pub(in crate::gateway) const LEAST_OUTSTANDING_REQUESTS: &str = "least_outstanding_requests";
 pub(in crate::gateway) const IDLE_TIMEOUT: &str = "idle_timeout.timeout_seconds";
+pub(in crate::gateway) const PRESERVE_HOST: &str = "routing.http.preserve_host_header.enabled";
+pub(in crate::gateway) const XFF_CLIENT_PORT: &str = "routing.http.xff_client_port.enabled";
+pub(in crate::gateway) const XFF_MODE: &str = "routing.http.xff_header_processing.mode";
 
 const FOR_NETWORK: &str = "it is for Network Load Balancers";
 const FOR_GATEWAY: &str = "it is for Gateway Load Balancers";
@@ -189,30 +192,15 @@ pub(in crate::gateway) const LOAD_BALANCER: &[Attribute] = &[
         Boolean,
         HonouredIf(&["false"], "such fields are not dropped yet"),
     ),
-    attribute(
-        "routing.http.preserve_host_header.enabled",
-        "false",
-        Boolean,
-        IgnoredUnless(&["true"], "targets get the Host that the client sent, port and all"),
-    ),
+    attribute(PRESERVE_HOST, "false", Boolean, Honoured),
     attribute(
         "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
         "false",
         Boolean,
         HonouredIf(&["false"], NO_TLS),
     ),
-    attribute(
-        "routing.http.xff_client_port.enabled",
-        "false",
-        Boolean,
-        HonouredIf(&["false"], "X-Forwarded-For has no ports yet"),
-    ),
-    attribute(
-        "routing.http.xff_header_processing.mode",
-        "append",
-        OneOf(&["append", "preserve", "remove"]),
-        HonouredIf(&["append"], "X-Forwarded-For is always appended to, yet"),
-    ),
+    attribute(XFF_CLIENT_PORT, "false", Boolean, Honoured),
+    attribute(XFF_MODE, "append", OneOf(&["append", "preserve", "remove"]), Honoured),
     // Without TLS neither of the two offers HTTP/2.
     attribute("routing.http2.enabled", "true", Boolean, Honoured),
     attribute(

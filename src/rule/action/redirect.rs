@@ -269,9 +269,8 @@ impl<'a> Asked<'a> {
             None if head.uri.scheme() == Some(&Scheme::HTTPS) => "https",
             None => "http",
         };
-        let local = head.peer.and_then(Peer::local_addr);
         let own = if protocol == "https" { 443 } else { 80 };
-        let port = local.map(|address| address.port()).or_else(|| head.port()).unwrap_or(own);
+        let port = head.peer.and_then(Peer::port).or_else(|| head.port()).unwrap_or(own);
         Self { head, protocol, port }
     }
 

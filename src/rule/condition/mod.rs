@@ -44,7 +44,7 @@ use super::invalid::Faults;
 /// | [`http_header`](Self::http_header) | each field line of that name, whole | equal | yes |
 /// | [`http_request_method`](Self::http_request_method) | the method | different | no |
 /// | [`query_string`](Self::query_string) | each pair of the query, decoded | equal | yes |
-/// | [`source_ip`](Self::source_ip) | the address of the client's connection | – | no |
+/// | [`source_ip`](Self::source_ip) | the client's address, as its connection tells it or a trusted proxy | – | no |
 /// | [`custom`](Self::custom) | whatever your function looks at | – | – |
 ///
 /// # Examples
@@ -122,9 +122,10 @@ impl Condition {
 
     /// The client connected from one of these blocks, `10.0.0.0/8` or `2001:db8::/32`.
     ///
-    /// It is the address of the connection, so no header can forge it. If nobody told it, this
-    /// cannot be decided, and a request that comes this far fails with
-    /// [`Kind::NoPeer`](crate::error::Kind::NoPeer), since a rule that denies must not be passed by.
+    /// It is the address of the connection or, if that is one of a trusted proxy, the one that the
+    /// proxy tells, so no header of a client can forge it. If nobody told it, this cannot be decided,
+    /// and a request that comes this far fails with [`Kind::NoPeer`](crate::error::Kind::NoPeer), since
+    /// a rule that denies must not be passed by.
     pub fn source_ip<V: Into<String>>(values: impl IntoIterator<Item = V>) -> Self {
         Self::SourceIp(SourceIp::new(values))
     }

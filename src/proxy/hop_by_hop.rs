@@ -1,0 +1,72 @@
+//! What belongs to one connection, and goes no further (RFC 9110 §7.6.1).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that belong to one connection. Transfer-Encoding is among them since each side frames its
+/// own messages.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::TE,
+    header::UPGRADE,
+    HTTP2_SETTINGS,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// Fields that naming them in Connection does not remove: without them a message would mean
+/// something else to the target than to us, or would not say who the client is.
+fn survives_connection(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 7] = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::COOKIE,
+        header::AUTHORIZATION,
+        header::SET_COOKIE,
+        header::FORWARDED,
+        header::VIA,
+    ];
+    const PREFIXES: [&str; 3] = ["x-forwarded-", "x-amzn-", "x-real-ip"];
+    NAMES.contains(name) || PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+}
+
+/// Removes what belongs to the connection a message came over.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
+    // A length beside another framing is wrong (RFC 9112 §6.3), and would be believed once that is
+    // gone.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    let mut named = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let names = value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii);
+        let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
+        named.extend(names.filter(|name| !survives_connection(name)));
+    }
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+/// Tells whether who sent this takes trailers.
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| {
+        let mut codings = value.as_bytes().split(|&b| b == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// Says that we take trailers, since we pass them on (RFC 9110 §10.1.4).
+pub(super) fn take_trailers(headers: &mut HeaderMap) {
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+}
