@@ -163,6 +163,19 @@ impl Body {
         self.finish(End::Done);
     }
 
+    /// Says how the exchange ended, of which this body broke off.
+    fn fail(&mut self, end: End) {
+        if let Some(progress) = &self.watch.progress {
+            progress.fail(end);
+        }
+        let upload = self.lease.as_ref().and_then(Lease::upload_failed);
+        self.finish(match upload {
+            // A connection whose request broke off is given up, and its answer breaks off with it.
+            Some(upload) if end == End::Truncated => upload,
+            _ => end,
+        });
+    }
+
     /// Says how the exchange ended and ends it.
     fn finish(&mut self, end: End) {
         self.watch.stop();
@@ -201,13 +214,16 @@ impl HttpBody for Body {
                 }
             }
             Some(Err(error)) => {
-                this.finish(match error.downcast_ref() {
+                let end = match error.downcast_ref() {
                     Some(BodyError::Cut) => End::Cut,
                     // That our own runtime ended is not the target's fault.
                     Some(BodyError::Lost) => End::ClientLeft,
                     Some(BodyError::TargetIdle(_)) => End::TargetLate,
+                    Some(BodyError::ClientIdle(_)) => End::ClientLate,
+                    _ if this.watch.is_client() => End::ClientLeft,
                     _ => End::Truncated,
-                });
+                };
+                this.fail(end);
             }
             None => {
                 this.watch.moved();
