@@ -67,26 +67,135 @@ pub mod stack {
     pub const ALLOCATIONS_WIRE_COPY_MAX: u64 = 7;
 }
 
-/// A whole proxy beside the barest one.
+/// A whole proxy beside the barest one, and beside those that people run.
 pub mod proxy {
     use std::time::Duration;
 
-    /// Keep-alive connections that are busy at a time.
-    pub const CONNECTIONS: [usize; 2] = [64, 1];
+    /// The size of a small answer's body in bytes.
+    pub const SMALL: usize = 1 << 10;
 
-    /// The size of an answer's body in bytes.
-    pub const ANSWER: usize = 1024;
+    /// What clients do to a proxy.
+    #[derive(Clone, Copy)]
+    pub struct Scenario {
+        pub name: &'static str,
+        /// How many connections are busy at a time.
+        pub connections: usize,
+        /// The size of an answer's body in bytes.
+        pub down: usize,
+        /// The size of a request's body in bytes.
+        pub up: usize,
+        /// Each request comes over a connection of its own.
+        pub is_fresh: bool,
+        /// What a request through the balancer may cost, in that of nginx.
+        pub nginx_ratio_max: Option<f64>,
+    }
 
-    /// How many rounds are run, in each of which each proxy has its turn. Many short ones are
-    /// steadier than few long ones where the machine has other things to do too.
-    pub const ROUNDS: usize = 31;
+    /// Small answers over kept connections, which the others differ from.
+    const FIRST: Scenario = Scenario {
+        name: "1 KiB, 64 connections",
+        connections: 64,
+        down: SMALL,
+        up: 0,
+        is_fresh: false,
+        nginx_ratio_max: Some(NGINX_RATIO_MAX),
+    };
 
-    /// How long a turn is.
-    pub const TURN: Duration = Duration::from_millis(300);
+    pub const SCENARIOS: [Scenario; 6] = [
+        FIRST,
+        Scenario { name: "1 KiB, 1 connection", connections: 1, ..FIRST },
+        Scenario {
+            name: "100 KiB",
+            connections: 32,
+            down: 100 << 10,
+            nginx_ratio_max: None,
+            ..FIRST
+        },
+        Scenario {
+            name: "10 MiB down",
+            connections: 4,
+            down: 10 << 20,
+            nginx_ratio_max: None,
+            ..FIRST
+        },
+        Scenario { name: "1 MiB up", connections: 8, up: 1 << 20, nginx_ratio_max: None, ..FIRST },
+        Scenario {
+            name: "connection per request",
+            connections: 16,
+            is_fresh: true,
+            nginx_ratio_max: None,
+            ..FIRST
+        },
+    ];
 
-    /// How long each proxy runs before anything is measured.
-    pub const WARM_UP: Duration = Duration::from_millis(500);
+    /// The processor's time for each request, in that of the barest proxy, in every scenario.
+    pub const RATIO_MAX: f64 = 1.1;
 
-    /// The processor's time for each request, in that of the barest proxy.
-    pub const RATIO_MAX: f64 = 1.2;
+    /// The same in that of nginx, for small answers over kept connections.
+    pub const NGINX_RATIO_MAX: f64 = 1.25;
+
+    /// Instructions of a request beyond those of the barest proxy, the copy of the head included.
+    pub const INSTRUCTIONS_MAX: f64 = 5_000.0;
+
+    /// The same where the client has a session.
+    pub const INSTRUCTIONS_STICKY_MAX: f64 = 8_000.0;
+
+    /// Idle connections that nginx keeps to the targets: as many as the balancer keeps to one.
+    pub const NGINX_KEEPALIVE: usize = 64;
+
+    /// How much is done.
+    pub struct Effort {
+        /// How many rounds are run, in each of which each proxy has its turn. Many short ones are
+        /// steadier than few long ones where the machine has other things to do too.
+        pub rounds: usize,
+        /// How long a turn is.
+        pub turn: Duration,
+        /// How long each proxy runs before anything is measured.
+        pub warm_up: Duration,
+        /// How many connections memory is measured over, if descriptors suffice.
+        pub connections: usize,
+        /// How many requests are sent under valgrind, in a first run and in a second: what counts is
+        /// the difference. None, and valgrind is left out.
+        pub counted: Option<[usize; 2]>,
+    }
+
+    /// Two to three minutes.
+    pub const WHOLE: Effort = Effort {
+        rounds: 25,
+        turn: Duration::from_millis(150),
+        warm_up: Duration::from_millis(250),
+        connections: 1_000,
+        counted: Some([100, 600]),
+    };
+
+    /// Half a minute, for whoever tries something: good for a rough idea, within a fifth or so.
+    pub const SHORT: Effort = Effort {
+        rounds: 5,
+        turn: Duration::from_millis(60),
+        warm_up: Duration::from_millis(60),
+        connections: 300,
+        counted: Some([50, 150]),
+    };
+
+    /// Shows that the bench runs.
+    pub const REHEARSAL: Effort = Effort {
+        rounds: 1,
+        turn: Duration::from_millis(10),
+        warm_up: Duration::ZERO,
+        connections: 20,
+        counted: None,
+    };
+
+    /// How many requests a proxy has had before its memory is measured: what is made for the first
+    /// belongs to no connection.
+    pub const REQUESTS_BEFORE: usize = 10;
+
+    /// How many descriptors this program and its children want to be allowed.
+    pub const DESCRIPTORS: usize = 4096;
+
+    /// How many of them are in use where memory is measured, at most: connections that wait in the
+    /// pools of other proxies.
+    pub const DESCRIPTORS_SPARE: usize = 2048;
+
+    /// How long a child may take to start, and connections to be where memory is measured.
+    pub const PATIENCE: Duration = Duration::from_secs(20);
 }

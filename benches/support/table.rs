@@ -65,6 +65,8 @@ pub enum Unit {
     Milliseconds,
     Times,
     Allocations,
+    Instructions,
+    Kibibytes,
 }
 
 impl Unit {
@@ -75,6 +77,8 @@ impl Unit {
             Self::Milliseconds => format!("{number:.2} ms"),
             Self::Times => format!("{number:.2} x"),
             Self::Allocations => format!("{number:.1} allocations"),
+            Self::Instructions => format!("{number:.0} instructions"),
+            Self::Kibibytes => format!("{number:.1} KiB"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Servers and clients over loopback that cost next to nothing: they write bytes made beforehand,
-//! and read no more of what comes than where it ends.
+//! Servers over loopback that cost next to nothing: they write bytes made beforehand, and read no
+//! more of what comes than where it ends.
 
 use std::{net::SocketAddr, thread};
 
@@ -8,11 +8,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Ends a head. Nobody here sends a request with a body.
-const HEAD_END: &[u8] = b"\r\n\r\n";
-
-/// How long a cookie is, about that of the balancer's.
-const COOKIE: usize = 84;
+/// Ends a head.
+pub const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// Runs a task on a thread and a runtime of its own, as long as the program lasts.
 pub fn on_a_thread<F>(name: &str, task: F)
@@ -45,7 +42,7 @@ pub fn answer_of(size: usize) -> Vec<u8> {
     answer
 }
 
-/// Answers every request with the same bytes.
+/// Answers every request, none of which has a body, with the same bytes.
 pub async fn serve(listener: std::net::TcpListener, answer: Vec<u8>) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
@@ -64,58 +61,5 @@ async fn serve_connection(mut stream: TcpStream, answer: Vec<u8>) {
                 return;
             }
         }
-    }
-}
-
-/// A client that keeps its connection, and a session if it is given one.
-pub struct Client {
-    stream: TcpStream,
-    /// Some application's, until it is given one: requests of the same length cost servers the same.
-    cookie: String,
-    has_session: bool,
-    answer: Vec<u8>,
-}
-
-impl Client {
-    pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let cookie = format!("application={}", "x".repeat(COOKIE - "application=".len()));
-        Self { stream, cookie, has_session: false, answer: Vec::with_capacity(64 * 1024) }
-    }
-
-    /// Sends a GET, and reads an answer with a body of so many bytes.
-    pub async fn get(&mut self, size: usize) {
-        let request = format!(
-            "GET /index.html HTTP/1.1\r\nhost: bench.example\r\nuser-agent: bench/1.0\r\n\
-             accept: text/html\r\naccept-encoding: gzip\r\ncookie: {}\r\n\r\n",
-            self.cookie
-        );
-        self.stream.write_all(request.as_bytes()).await.unwrap();
-        self.answer.clear();
-        let head = loop {
-            let read = self.stream.read_buf(&mut self.answer).await.unwrap();
-            assert!(read > 0, "the proxy closed the connection");
-            if let Some(end) = self.answer.windows(4).position(|bytes| bytes == HEAD_END) {
-                break end + HEAD_END.len();
-            }
-        };
-        while self.answer.len() < head + size {
-            let read = self.stream.read_buf(&mut self.answer).await.unwrap();
-            assert!(read > 0, "the proxy closed the connection");
-        }
-        let head = str::from_utf8(&self.answer[..head]).unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert_eq!(self.answer.len(), head.len() + size, "{head}");
-        if let Some((_, set)) = head.split_once("set-cookie: ") {
-            let (pair, _) = set.split_once(';').unwrap();
-            self.cookie = pair.to_owned();
-            self.has_session = true;
-        }
-    }
-
-    /// Tells whether it was given a session.
-    pub fn has_session(&self) -> bool {
-        self.has_session
     }
 }
