@@ -65,6 +65,7 @@ async fn check_all(door: Door) {
 
 /// What came of a message.
 struct Found {
+    port: u16,
     answers: Vec<Message>,
     /// Whether the balancer ended the client's connection.
     closed: bool,
@@ -98,10 +99,10 @@ async fn found(case: &Case, door: Door) -> Result<Found, String> {
     let group = TargetGroup::builder("web").build().unwrap();
     group.register(pointsman::Target::new(target.address()));
     let balancer = LoadBalancer::new(RuleTable::forward_to(&group));
-    let (answers, closed) = match door {
+    let ((answers, closed), port) = match door {
         Door::Hyper => {
             let server = Server::balancing(&balancer).await;
-            attack(case, server.address).await?
+            (attack(case, server.address).await?, server.address.port())
         }
         #[cfg(feature = "server")]
         Door::Ours => {
@@ -111,7 +112,7 @@ async fn found(case: &Case, door: Door) -> Result<Found, String> {
             let serving = tokio::spawn(server.serve(balancer.clone()));
             let found = attack(case, address).await;
             serving.abort();
-            found?
+            (found?, address.port())
         }
     };
     at_rest(&group).await;
@@ -124,7 +125,7 @@ async fn found(case: &Case, door: Door) -> Result<Found, String> {
     drop((balancer, group));
     until("all connections are closed", || target.server.counts.open() == 0).await;
     let target = target.seen();
-    Ok(Found { answers, closed, connected, kept, target })
+    Ok(Found { port, answers, closed, connected, kept, target })
 }
 
 /// Sends it all at once; reads answers until that of the harmless request or the end.
@@ -241,7 +242,8 @@ fn as_said(case: &Case, found: &Found) -> Result<(), String> {
 fn fields(case: &Case, found: &Found) -> Result<(), String> {
     let Some(first) = found.target.requests.first() else { return Ok(()) };
     for (name, value) in &case.with {
-        if first.field(name).as_ref() != Some(value) {
+        let value = value.replace("{port}", &found.port.to_string());
+        if first.field(name) != Some(value) {
             return Err(format!("{name} is {:?}", first.field(name)));
         }
     }
