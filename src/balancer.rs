@@ -200,7 +200,13 @@ impl LoadBalancer {
     /// Swaps the rules together with what is done with all messages, but for Via.
     #[cfg(feature = "gateway")]
     pub(crate) fn install(&self, rules: RuleTable, options: Arc<HttpOptions>) {
-        self.handle().install(rules, Some(options));
+        self.handle().install(Some(rules), Some(options));
+    }
+
+    /// Swaps what is done with the messages of all clients, but for the Via of answers; a request goes by
+    /// the old or the new.
+    pub fn set_http(&self, options: impl Into<Arc<HttpOptions>>) {
+        self.handle().set_options(options);
     }
 
     /// Returns the groups the rules name, each once.
@@ -223,7 +229,8 @@ impl LoadBalancer {
     }
 
     /// Says what would be done with a request, and why: which rule matches and why each earlier one
-    /// does not, which group, which target. Nothing is sent, and the next pick stays what it was.
+    /// does not, which group, which target. Nothing is sent, and the next pick stays what it was. What is
+    /// refused before any rule is asked ([`HttpOptions`]) is not looked at.
     ///
     /// # Examples
     ///

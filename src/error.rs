@@ -42,6 +42,26 @@ pub enum Kind {
     ClientIdle,
     /// A source-ip condition could not be decided, since nobody told who the client is.
     NoPeer,
+    /// The method is one for the proxy itself that it does not do: TRACE, CONNECT.
+    MethodNotAllowed,
+    /// The request target is none that a proxy takes.
+    InvalidUri,
+    /// There is no Host, more than one, or one that is none.
+    InvalidHost,
+    /// Two servers in a row might take the request for different ones.
+    Desync,
+    /// The request body is longer than it may be.
+    BodyTooLarge,
+    /// The request target is longer than it may be.
+    UriTooLong,
+    /// The client expects what nobody can do.
+    Expectation,
+    /// The fields are longer, or more, than they may be.
+    HeadersTooLarge,
+    /// X-Forwarded-For has more addresses than it may.
+    ForwardedForTooLong,
+    /// The body has a transfer coding that cannot be passed on.
+    TransferCoding,
     /// A redirect's Location became longer than 8 KiB (ALB's limit).
     RedirectTooLong,
     /// A policy of the user's, or a service in this process, panicked.
@@ -57,19 +77,37 @@ impl Kind {
     ///
     /// | kind | status |
     /// |---|---|
-    /// | `ClientBody` | 400 |
+    /// | `ClientBody`, `InvalidUri`, `InvalidHost`, `Desync` | 400 |
     /// | `NoRule` | 404 |
+    /// | `MethodNotAllowed` | 405 |
     /// | `ClientIdle` | 408 |
+    /// | `BodyTooLarge` | 413 |
+    /// | `UriTooLong` | 414 |
+    /// | `Expectation` | 417 |
+    /// | `HeadersTooLarge` | 431 |
+    /// | `ForwardedForTooLong` | 463, ALB's own |
     /// | `NoPeer`, `Panicked`, `NoRuntime`, `Other` | 500 |
+    /// | `TransferCoding` | 501 |
     /// | `Connect`, `Exchange`, `Cut` | 502 |
     /// | `NoTarget`, `Saturated` | 503 |
     /// | `ConnectTimeout`, `AnswerTimeout` | 504 |
     /// | `RedirectTooLong` | 507 |
     pub fn status(self) -> StatusCode {
         match self {
-            Self::ClientBody => StatusCode::BAD_REQUEST,
+            Self::ClientBody | Self::InvalidUri | Self::InvalidHost | Self::Desync => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NoRule => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientIdle => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::ForwardedForTooLong => {
+                StatusCode::from_u16(463).unwrap_or(StatusCode::BAD_REQUEST)
+            }
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::NoPeer | Self::Panicked | Self::NoRuntime | Self::Other => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -80,8 +118,38 @@ impl Kind {
         }
     }
 
+    /// Tells whether it is the client's request that is at fault, in a way that makes what else comes
+    /// over its connection doubtful or unwanted, so that the connection is closed.
+    pub(crate) fn closes_client(self) -> bool {
+        matches!(
+            self,
+            Self::ClientBody
+                | Self::ClientIdle
+                | Self::MethodNotAllowed
+                | Self::InvalidUri
+                | Self::InvalidHost
+                | Self::Desync
+                | Self::BodyTooLarge
+                | Self::UriTooLong
+                | Self::Expectation
+                | Self::HeadersTooLarge
+                | Self::ForwardedForTooLong
+                | Self::TransferCoding
+        )
+    }
+
     fn describe(self) -> &'static str {
         match self {
+            Self::MethodNotAllowed => "TRACE and CONNECT are not for this proxy",
+            Self::InvalidUri => "the request target is none that a proxy takes",
+            Self::InvalidHost => "the Host is not one valid host",
+            Self::Desync => "the request may be read in two ways",
+            Self::BodyTooLarge => "the request body is too long",
+            Self::UriTooLong => "the request target is too long",
+            Self::Expectation => "an expectation other than 100-continue",
+            Self::HeadersTooLarge => "the header fields are too long",
+            Self::ForwardedForTooLong => "X-Forwarded-For has too many addresses",
+            Self::TransferCoding => "a transfer coding other than chunked",
             Self::NoRule => "no rule matched",
             Self::NoTarget => "no target to pick",
             Self::Saturated => "every target is at its cap",
@@ -125,6 +193,7 @@ struct Inner {
     target: Option<TargetId>,
     fail_open: bool,
     unanswered: bool,
+    alone: bool,
     source: Option<BoxError>,
     unsent: Mutex<Option<Request<Body>>>,
 }
@@ -138,7 +207,7 @@ impl Error {
     fn make(kind: Kind, source: Option<BoxError>) -> Self {
         let unsent = Mutex::new(None);
         let (status, rule, group, target) = (None, None, None, None);
-        let (fail_open, unanswered) = (false, false);
+        let (fail_open, unanswered, alone) = (false, false, false);
         Self(Arc::new(Inner {
             kind,
             status,
@@ -147,6 +216,7 @@ impl Error {
             target,
             fail_open,
             unanswered,
+            alone,
             source,
             unsent,
         }))
@@ -220,6 +290,16 @@ impl Error {
     /// answer came.
     pub fn is_unanswered(&self) -> bool {
         self.0.unanswered
+    }
+
+    /// Says whether no connection of the exchange may be used again.
+    pub(crate) fn with_alone(self, alone: bool) -> Self {
+        self.amend(|inner| inner.alone = alone)
+    }
+
+    /// Tells whether the client's connection may not be used again.
+    pub(crate) fn closes_client(&self) -> bool {
+        self.0.alone || self.0.kind.closes_client()
     }
 
     /// Keeps the request, which may go to another target.

@@ -8,6 +8,8 @@ mod backends;
 mod child;
 #[path = "gateway/descriptors.rs"]
 mod descriptors;
+#[path = "gateway/messages.rs"]
+mod messages;
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "gateway/reload.rs"]

@@ -101,8 +101,9 @@ async fn a_rule_about_the_client_fails_closed_while_nobody_tells_who_that_is() {
     assert_eq!((response.status().as_u16(), kind(&response)), (500, Some(Kind::NoPeer)));
 
     let told = |client: &str| balancer.for_peer(Peer::new(client.parse().unwrap()));
-    assert_eq!(ask(&told("192.0.2.7:1"), Request::new("")).await.status(), 403);
-    assert_eq!(ask(&told("198.51.100.7:1"), Request::new("")).await.status(), 200);
+    let get = || Request::get("http://a.test/").header("host", "a.test").body("").unwrap();
+    assert_eq!(ask(&told("192.0.2.7:1"), get()).await.status(), 403);
+    assert_eq!(ask(&told("198.51.100.7:1"), get()).await.status(), 200);
 }
 
 #[tokio::test]

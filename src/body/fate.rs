@@ -15,6 +15,9 @@ pub enum BodyError {
     /// The client's request body broke off; the connection was lost, or its framing is wrong.
     #[error("the client's request body broke off")]
     ClientBroken,
+    /// The client's request body is longer than this many bytes.
+    #[error("the client's request body is longer than {0} bytes")]
+    TooLarge(u64),
     /// The target sent nothing for this long in the middle of its answer.
     #[error("the target sent nothing for {0:?} in the middle of its answer")]
     TargetIdle(Duration),

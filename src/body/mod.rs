@@ -5,6 +5,7 @@
 
 mod fate;
 mod foreign;
+mod limited;
 mod replay;
 mod trailers;
 mod watch;
@@ -27,6 +28,7 @@ pub use self::fate::BodyError;
 pub(crate) use self::fate::Fate;
 use self::{
     foreign::Foreign,
+    limited::Limited,
     watch::{Side, Watch},
 };
 use crate::{
@@ -107,6 +109,15 @@ impl Body {
     pub fn with_lease(mut self, lease: Lease) -> Self {
         self.lease = Some(lease);
         self
+    }
+
+    /// Ends the body with [`BodyError::TooLarge`] when more than `max` bytes of it come. To whom its
+    /// length is known has looked at that before, and it keeps to it.
+    pub(crate) fn limit_size(self, max: u64) -> Self {
+        match self.size_hint().exact() {
+            Some(_) => self,
+            None => Self::of(Kind::Boxed(Box::pin(Limited::new(self, max)))),
+        }
     }
 
     /// Ends the body with [`BodyError::TargetIdle`] when it stalls for `limit`.

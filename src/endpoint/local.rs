@@ -103,6 +103,9 @@ pub(super) fn of_client(error: &(dyn std::error::Error + 'static)) -> Option<Err
             Some(BodyError::ClientIdle(_)) => {
                 return Some(Error::new(Kind::ClientIdle, error.to_string()));
             }
+            Some(BodyError::TooLarge(_)) => {
+                return Some(Error::new(Kind::BodyTooLarge, error.to_string()));
+            }
             Some(BodyError::ClientBroken) => return Some(Kind::ClientBody.into()),
             _ => cause = error.source(),
         }

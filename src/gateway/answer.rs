@@ -3,9 +3,12 @@
 //! Which status an error has is `error.rs`'s table. No Server field is written: this is not AWS.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{body::Body, error::Error};
+use crate::{
+    body::Body,
+    error::{Error, Kind},
+};
 
 /// Makes ALB's answer to a request that no target answered.
 ///
@@ -19,7 +22,11 @@ use crate::{body::Body, error::Error};
 /// assert_eq!(response.headers()["content-type"], "text/html");
 /// ```
 pub fn on_error(error: &Error) -> Response<Body> {
-    let status = error.status();
+    let status = match error.kind() {
+        // ALB does not tell this from a request that is malformed.
+        Kind::HeadersTooLarge => StatusCode::BAD_REQUEST,
+        _ => error.status(),
+    };
     let mut response = Response::new(Body::from(page(status.as_u16())));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
@@ -48,6 +55,7 @@ fn reason(status: u16) -> &'static str {
         408 => "Request Time-out",
         413 => "Request Entity Too Large",
         414 => "Request-URI Too Large",
+        417 => "Expectation Failed",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
@@ -62,7 +70,6 @@ fn reason(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     #[test]
     fn pages_are_those_of_alb() {
@@ -92,6 +99,12 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_are_too_long_are_malformed() {
+        assert_eq!(on_error(&Kind::HeadersTooLarge.into()).status(), 400);
+        assert_eq!(on_error(&Kind::ForwardedForTooLong.into()).status(), 463);
+    }
+
+    #[test]
     fn an_error_becomes_its_page() {
         let kinds = [
             Kind::NoRule,
@@ -102,6 +115,12 @@ mod tests {
             Kind::ClientIdle,
             Kind::RedirectTooLong,
             Kind::Other,
+            Kind::Desync,
+            Kind::MethodNotAllowed,
+            Kind::BodyTooLarge,
+            Kind::UriTooLong,
+            Kind::Expectation,
+            Kind::TransferCoding,
         ];
         for kind in kinds {
             let response = on_error(&kind.into());

@@ -14,7 +14,7 @@ use super::{
     report::{Finding, InvalidDocument, Report},
     security_group::SecurityGroups,
 };
-use crate::proxy::ForwardedFor;
+use crate::proxy::{DesyncMode, ForwardedFor};
 
 /// ALB's quotas of one load balancer.
 const LISTENERS_MAX: usize = 50;
@@ -190,6 +190,12 @@ fn http(attributes: &Attributes) -> HttpPlan {
         },
         forwarded_for_port: attributes.is(attributes::XFF_CLIENT_PORT, "true"),
         preserve_host_header: attributes.is(attributes::PRESERVE_HOST, "true"),
+        desync_mode: match attributes.text(attributes::DESYNC_MODE) {
+            "monitor" => DesyncMode::Monitor,
+            "strictest" => DesyncMode::Strictest,
+            _ => DesyncMode::Defensive,
+        },
+        drop_invalid_header_fields: attributes.is(attributes::DROP_INVALID, "true"),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     endpoint::Transport,
     group::{HealthCheck, TargetGroup, TargetGroupBuilder},
     id::GroupName,
-    proxy::{ForwardedFor, HttpOptions, TraceIds},
+    proxy::{DesyncMode, ForwardedFor, HttpOptions, TraceIds},
     rule::{
         Action, Condition, FixedResponse, Forward, InvalidRules, QueryPair, Redirect, Rule,
         RuleTable,
@@ -32,6 +32,8 @@ pub(super) struct HttpPlan {
     pub(super) forwarded_for: ForwardedFor,
     pub(super) forwarded_for_port: bool,
     pub(super) preserve_host_header: bool,
+    pub(super) desync_mode: DesyncMode,
+    pub(super) drop_invalid_header_fields: bool,
 }
 
 impl HttpPlan {
@@ -41,6 +43,8 @@ impl HttpPlan {
             .forwarded_for(self.forwarded_for)
             .forwarded_for_port(self.forwarded_for_port)
             .preserve_host_header(self.preserve_host_header)
+            .desync_mode(self.desync_mode)
+            .drop_invalid_header_fields(self.drop_invalid_header_fields)
             .trace_ids(TraceIds::new())
             .strip_amzn_headers(true)
     }

@@ -61,8 +61,8 @@ is not listed is an error, as is a value that ALB does not admit.
 
 Of the rest: `TargetGroupStickinessConfig` is honoured only with `Enabled` false. A target's `Id` is an
 address or a host name, for `TargetType` `instance` too. Targets get an `X-Amzn-Trace-Id` as at ALB, and
-never what a client sends as `X-Amzn-Mtls-*`, `X-Amzn-Tls-*` or `X-Amzn-Oidc-*`. Still missing, though a
-document need not ask for it to have it at ALB: the classes of desync mitigation.
+never what a client sends as `X-Amzn-Mtls-*`, `X-Amzn-Tls-*` or `X-Amzn-Oidc-*`. Of requests with more
+than 256 fields, or a head of more than 64 KiB, which ALB answers 400, the status is 431.
 ";
 
 fn names(known: &[Known], becomes: impl Fn(Use) -> bool) -> String {

@@ -107,6 +107,7 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
         assigned;
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
+    let alone = proxy::goes_alone(request.headers());
     let host_is_ours = if endpoint.is_local() {
         toward_balancer(&mut request, peer);
         false
@@ -134,10 +135,13 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
             if host_is_ours {
                 forget_host(&error);
             }
-            return Err(error.with_fail_open(fail_open));
+            return Err(error.with_fail_open(fail_open).with_alone(alone));
         }
     };
     proxy::return_to_client(&mut response, settings.via.as_ref());
+    if alone {
+        proxy::send_alone(response.headers_mut());
+    }
     let mut served = Served::by_target(rule, group, member.id().clone());
     served.fail_open = fail_open;
     // An error of a balancer behind this one is not ours.
@@ -245,7 +249,7 @@ fn end_of(kind: Kind) -> End {
         Kind::Cut => End::Cut,
         Kind::ClientIdle => End::ClientLate,
         // Where the call was made is no fault of the target's.
-        Kind::ClientBody | Kind::NoRuntime => End::ClientLeft,
+        Kind::ClientBody | Kind::BodyTooLarge | Kind::NoRuntime => End::ClientLeft,
         _ => End::Broken,
     }
 }

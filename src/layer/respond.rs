@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use tower::{Layer, Service};
 
 use super::{served::Served, stage::Stage};
@@ -118,14 +118,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> RespondFuture<S::Future> {
-        let on_error = self.on_error.clone();
-        match self.failed.take() {
-            Some(error) => RespondFuture { state: State::Failed { error: Some(error) }, on_error },
-            None => RespondFuture {
-                state: State::Called { future: self.inner.call(request) },
-                on_error,
-            },
-        }
+        let (on_error, version) = (self.on_error.clone(), request.version());
+        let state = match self.failed.take() {
+            Some(error) => State::Failed { error: Some(error) },
+            None => State::Called { future: self.inner.call(request) },
+        };
+        RespondFuture { state, on_error, version }
     }
 }
 
@@ -135,6 +133,8 @@ pin_project_lite::pin_project! {
         #[pin]
         state: State<F>,
         on_error: Option<OnError>,
+        // Of the request.
+        version: Version,
     }
 }
 
@@ -158,11 +158,12 @@ where
             StateProjection::Called { future } => ready!(future.poll(cx)),
             StateProjection::Failed { error } => Err(error.take().unwrap_or(Kind::Other.into())),
         };
-        Poll::Ready(Ok(answer.unwrap_or_else(|error| respond(error, this.on_error.as_ref()))))
+        let respond = |error| respond(error, this.on_error.as_ref(), *this.version);
+        Poll::Ready(Ok(answer.unwrap_or_else(respond)))
     }
 }
 
-fn respond(error: Error, on_error: Option<&OnError>) -> Response<Body> {
+fn respond(error: Error, on_error: Option<&OnError>, version: Version) -> Response<Body> {
     // It must not ride along in the response's extensions, body and all.
     drop(error.take_unsent());
     tell(&error);
@@ -174,6 +175,10 @@ fn respond(error: Error, on_error: Option<&OnError>) -> Response<Body> {
             .ok()
     });
     let mut response = made.unwrap_or_else(|| plain(error.status()));
+    // Connections of HTTP/2 carry other requests, too.
+    if error.closes_client() && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(rule) = error.rule() {
         let mut served = Served::by_rule(rule);
         served.group = error.group().cloned();

@@ -1,7 +1,7 @@
 //! The floor that asks the rules: which group gets the request, or an answer at once.
 //!
-//! It also finds out who the client is, and keeps the groups of its table in use, so that they are
-//! checked. What a rule matches is `rule/`'s affair.
+//! It also finds out who the client is, has `proxy/` refuse what no target may get, and keeps the
+//! groups of its table in use, so that they are checked. What a rule matches is `rule/`'s affair.
 
 use std::{
     fmt,
@@ -29,7 +29,7 @@ use crate::{
     error::{Error, Kind},
     group::TargetGroup,
     head::{Head, Peer},
-    proxy::{self, HttpOptions, Introduction},
+    proxy::{self, HttpOptions, Introduction, Screened},
     rule::{Action, Explanation, RuleTable},
 };
 
@@ -113,14 +113,21 @@ impl RulesLayer {
 
     /// Swaps the table; requests that are under way go on by the old one.
     pub fn set_rules(&self, table: RuleTable) {
-        self.install(table, None);
+        self.install(Some(table), None);
     }
 
-    /// Swaps the table, and what is done with all messages if that is given.
-    pub(crate) fn install(&self, table: RuleTable, options: Option<Arc<HttpOptions>>) {
+    /// Swaps what is done with all messages, but for Via; requests that are under way go on by the old.
+    pub fn set_options(&self, options: impl Into<Arc<HttpOptions>>) {
+        self.install(None, Some(options.into()));
+    }
+
+    /// Swaps what is given.
+    pub(crate) fn install(&self, table: Option<RuleTable>, options: Option<Arc<HttpOptions>>) {
         let shared = &self.0;
         let _installing = shared.installing.lock().unwrap_or_else(PoisonError::into_inner);
-        let options = options.unwrap_or_else(|| Arc::clone(&shared.installed.load().options));
+        let before = shared.installed.load();
+        let table = table.unwrap_or_else(|| before.table.clone());
+        let options = options.unwrap_or_else(|| Arc::clone(&before.options));
         shared.installed.store(Arc::new(Installed::new(table, options, shared.started)));
     }
 
@@ -241,7 +248,7 @@ impl<S> Rules<S> {
         Ok(peer.map(|peer| proxy::effective_peer(peer, head, options)))
     }
 
-    fn decide<B>(&self, request: Request<B>) -> Result<Decision, Error>
+    fn decide<B>(&self, mut request: Request<B>) -> Result<Decision, Error>
     where
         B: http_body::Body + Send + 'static,
         B::Data: Send,
@@ -254,23 +261,35 @@ impl<S> Rules<S> {
         if peer.is_none() {
             self.layer.warn_of_no_peer();
         }
+        let alone = match proxy::screen(&mut request, peer.as_ref(), options)? {
+            Screened::Pass => false,
+            Screened::PassAlone => true,
+            Screened::LastHop => return Ok(Decision::Answer(Response::new(Body::default()))),
+        };
         let head = Head::of(&request, peer.as_ref());
-        let found = installed.table.first_match(&head)?;
+        let found = installed.table.first_match(&head).map_err(|error| error.with_alone(alone))?;
         let rule = found.rule();
         let mut response = match found.action() {
             Action::Forward(forward) => {
                 let group = installed.table.choose_group(forward).cloned();
-                let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
-                let mut request = request.map(Body::new);
+                let none = || Error::from(Kind::NoTarget).with_rule(rule).with_alone(alone);
+                let group = group.ok_or_else(none)?;
+                let mut request = request.map(|body| options.limit_body(Body::new(body)));
                 let known = self.known(options).map(|known| &known.introduction);
                 proxy::introduce(&mut request, peer.as_ref(), known, options);
+                if alone {
+                    proxy::send_alone(request.headers_mut());
+                }
                 return Ok(Decision::Forward(Routed::new(request, rule, group).with_peer(peer)));
             }
             Action::Redirect(redirect) => {
-                redirect.response(&head).map_err(|error| error.with_rule(rule))?
+                redirect.response(&head).map_err(|error| error.with_rule(rule).with_alone(alone))?
             }
             Action::FixedResponse(fixed) => fixed.response(),
         };
+        if alone {
+            proxy::send_alone(response.headers_mut());
+        }
         response.extensions_mut().insert(Served::by_rule(rule));
         Ok(Decision::Answer(response))
     }

@@ -15,7 +15,7 @@ use super::{
     message::{Assigned, Routed},
     stage::Stage,
 };
-use crate::{body::Body, error::Error};
+use crate::{body::Body, error::Error, proxy};
 
 /// Makes [`Select`].
 ///
@@ -76,7 +76,11 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
         let picked = routed.group().assign(&routed.head(), routed.prefer(), routed.tried());
         let assignment = match picked {
             Ok(assignment) => assignment,
-            Err(error) => return Either::Left(ready(Err(error.with_rule(routed.rule())))),
+            Err(error) => {
+                let alone = proxy::goes_alone(routed.request().headers());
+                let error = error.with_rule(routed.rule()).with_alone(alone);
+                return Either::Left(ready(Err(error)));
+            }
         };
         let (request, route) = routed.into_parts();
         let attempt = u32::try_from(route.tried.len() + 1).unwrap_or(u32::MAX);

@@ -4,6 +4,7 @@
 //! All of it is done once a request, before a target is picked; what depends on the target is
 //! `layer/forward.rs`'s. What is settled here for all requests is [`HttpOptions`].
 
+mod screen;
 mod headers;
 mod hop_by_hop;
 mod spoofed;
@@ -15,14 +16,18 @@ mod trace_id;
 mod via;
 mod list;
 mod options;
+mod desync;
+mod limits;
 
-pub(crate) use self::{
-    headers::{effective_peer, introduce, mark_trusted, return_to_client},
-    introduction::Introduction,
-};
 pub use self::{
+    desync::DesyncMode,
     headers::{toward_client, toward_targets},
     options::{ForwardedFor, HttpOptions},
     trace_id::TraceIds,
     via::{InvalidVia, Via},
+};
+pub(crate) use self::{
+    headers::{effective_peer, introduce, mark_trusted, return_to_client},
+    introduction::Introduction,
+    screen::{Screened, goes_alone, screen, send_alone},
 };

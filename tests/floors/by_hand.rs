@@ -215,6 +215,7 @@ async fn rules_hand_on_the_group_the_client_and_headers_fit_for_any_target() {
     });
     let rules = RulesLayer::new(RuleTable::forward_to(&web)).layer(below);
     let mut request = Request::post("/a?b")
+        .header("host", "a.test")
         .header("connection", "x-mine")
         .header("x-mine", "1")
         .header("x-forwarded-for", "203.0.113.9")

@@ -205,6 +205,7 @@ async fn who_the_client_is_may_be_read_from_what_axum_leaves() {
     *request.uri_mut() = "/?x-forwarded-for".parse().unwrap();
     let client = "192.0.2.7:1234".parse::<SocketAddr>().unwrap();
     request.extensions_mut().insert(ConnectInfo(client));
+    request.headers_mut().insert("host", "a.test".parse().unwrap());
     assert_eq!(text(app.oneshot(request).await.unwrap()).await, "192.0.2.7");
 }
 

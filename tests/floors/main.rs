@@ -19,6 +19,7 @@ mod outcomes;
 mod panics;
 mod proxies;
 mod retries;
+mod refused;
 mod sockets;
 mod swaps;
 mod tasks;

@@ -113,7 +113,7 @@ pub(crate) fn with_status(code: u16, body: impl Into<Body>) -> Response<Body> {
 }
 
 pub(crate) fn get(path: &str) -> Request<Body> {
-    Request::get(path).body(Body::default()).unwrap()
+    Request::get(path).header("host", "a.test").body(Body::default()).unwrap()
 }
 
 /// What came of a request.

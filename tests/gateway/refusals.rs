@@ -1372,15 +1372,7 @@ fn what_would_change_the_answer_is_refused_by_name() {
         let why = format!("cannot be had here, {why}");
         check_attribute("LoadBalancerAttributes", key, value, &[&why]);
     };
-    for mode in ["monitor", "strictest"] {
-        balancer(
-            "routing.http.desync_mitigation_mode",
-            mode,
-            "requests are not classified yet; expected defensive",
-        );
-    }
     for (key, why) in [
-        ("routing.http.drop_invalid_header_fields.enabled", "such fields are not dropped yet"),
         (
             "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
             "there is no TLS yet, so that no such field is written",

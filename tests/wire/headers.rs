@@ -58,7 +58,7 @@ const CLAIMS: &str = "GET / HTTP/1.1\r\n\
     X_Forwarded_For: 1.1.1.1\r\n\
     X.Forwarded.Proto: https\r\n\
     X-Amzn_Trace-Id: Root=1\r\n\
-    Content_Length: 5\r\n\
+    X-Forwarded_Port: 5\r\n\
     Proxy: http://evil.example\r\n\
     Forwarded: for=203.0.113.1\r\n\
     X-Real-IP: 203.0.113.1\r\n\

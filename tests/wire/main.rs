@@ -16,6 +16,7 @@ mod answers;
 mod bodies;
 mod bytes;
 mod deadlines;
+mod desync;
 mod draining;
 mod headers;
 mod killed;

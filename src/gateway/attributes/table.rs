@@ -54,6 +54,8 @@ pub(in crate::gateway) const IDLE_TIMEOUT: &str = "idle_timeout.timeout_seconds"
 pub(in crate::gateway) const PRESERVE_HOST: &str = "routing.http.preserve_host_header.enabled";
 pub(in crate::gateway) const XFF_CLIENT_PORT: &str = "routing.http.xff_client_port.enabled";
 pub(in crate::gateway) const XFF_MODE: &str = "routing.http.xff_header_processing.mode";
+pub(in crate::gateway) const DESYNC_MODE: &str = "routing.http.desync_mitigation_mode";
+pub(in crate::gateway) const DROP_INVALID: &str = "routing.http.drop_invalid_header_fields.enabled";
 
 const FOR_NETWORK: &str = "it is for Network Load Balancers";
 const FOR_GATEWAY: &str = "it is for Gateway Load Balancers";
@@ -180,18 +182,8 @@ pub(in crate::gateway) const LOAD_BALANCER: &[Attribute] = &[
         Number(60, 604_800),
         Ignored("clients' connections have no greatest age yet"),
     ),
-    attribute(
-        "routing.http.desync_mitigation_mode",
-        "defensive",
-        OneOf(&["monitor", "defensive", "strictest"]),
-        HonouredIf(&["defensive"], "requests are not classified yet"),
-    ),
-    attribute(
-        "routing.http.drop_invalid_header_fields.enabled",
-        "false",
-        Boolean,
-        HonouredIf(&["false"], "such fields are not dropped yet"),
-    ),
+    attribute(DESYNC_MODE, "defensive", OneOf(&["monitor", "defensive", "strictest"]), Honoured),
+    attribute(DROP_INVALID, "false", Boolean, Honoured),
     attribute(PRESERVE_HOST, "false", Boolean, Honoured),
     attribute(
         "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
