@@ -126,7 +126,7 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
         // There are no timers either.
         Err(_) => Err(Kind::NoRuntime.into()),
     };
-    let answer = answer.and_then(no_switching);
+    let answer = answer.and_then(no_switching).and_then(no_foreign_coding);
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
@@ -239,6 +239,18 @@ async fn within(
 fn no_switching(response: Response<Body>) -> Result<Response<Body>, Error> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Error::new(Kind::Exchange, "the target answered 101 unasked"));
+    }
+    Ok(response)
+}
+
+/// The coding of a message ends with its connection (RFC 9112 §6.1). Without its name, what was encoded
+/// would be taken for the content; only chunks are decoded here.
+fn no_foreign_coding(response: Response<Body>) -> Result<Response<Body>, Error> {
+    let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let foreign = codings.next().is_some_and(|first| !chunked(first)) || codings.next().is_some();
+    if foreign {
+        return Err(Error::new(Kind::Exchange, "the answer's transfer coding is not chunked"));
     }
     Ok(response)
 }
