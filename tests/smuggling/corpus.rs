@@ -139,40 +139,25 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn case(block: &str) -> Result<Case, String> {
-    let mut lines = block.lines();
-    let name = lines.next().unwrap_or_default().to_owned();
+    let Keys { name, keys, bytes } = Keys::read(block)?;
     let (mut class, mut verdict) = (None, None);
-    let (mut seen, mut with, mut without, mut bytes) = (vec![], vec![], vec![], vec![]);
-    for line in lines {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        if line == "|" {
-            bytes.extend(b"\r\n");
-        } else if let Some(line) = line.strip_prefix("| ") {
-            bytes.extend(unescape(line));
-            bytes.extend(b"\r\n");
-        } else if let Some(line) = line.strip_prefix(": ") {
-            bytes.extend(unescape(line));
-        } else if let Some((key, value)) = line.split_once(": ") {
-            match key {
-                "class" => class = Some(value.to_owned()),
-                "verdict" => verdict = Some(self::verdict(value)?),
-                "seen" => {
-                    let mut parts = value.splitn(3, ' ').map(str::to_owned);
-                    let mut part = || parts.next().unwrap_or_default();
-                    let (method, target) = (part(), part());
-                    seen.push(Seen { method, target, body: unescape(&part()) });
-                }
-                "with" => {
-                    let (name, value) = value.split_once(": ").unwrap_or((value, ""));
-                    with.push((name.to_owned(), value.to_owned()));
-                }
-                "without" => without.extend(value.split(", ").map(str::to_owned)),
-                _ => return Err(format!("what is {key:?}?")),
+    let (mut seen, mut with, mut without) = (vec![], vec![], vec![]);
+    for (key, value) in keys {
+        match &*key {
+            "class" => class = Some(value),
+            "verdict" => verdict = Some(self::verdict(&value)?),
+            "seen" => {
+                let mut parts = value.splitn(3, ' ').map(str::to_owned);
+                let mut part = || parts.next().unwrap_or_default();
+                let (method, target) = (part(), part());
+                seen.push(Seen { method, target, body: unescape(&part()) });
             }
-        } else {
-            return Err(format!("what is {line:?}?"));
+            "with" => {
+                let (name, value) = value.split_once(": ").unwrap_or((&value, ""));
+                with.push((name.to_owned(), value.to_owned()));
+            }
+            "without" => without.extend(value.split(", ").map(str::to_owned)),
+            _ => return Err(format!("what is {key:?}?")),
         }
     }
     let verdict = verdict.ok_or("no verdict")?;
@@ -181,6 +166,36 @@ fn case(block: &str) -> Result<Case, String> {
         return Err("the verdict and what is seen are at odds".to_owned());
     }
     Ok(Case { name, class: class.ok_or("no class")?, verdict, seen, with, without, bytes })
+}
+
+/// A message of any corpus.
+pub(crate) struct Keys {
+    pub(crate) name: String,
+    pub(crate) keys: Vec<(String, String)>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Keys {
+    pub(crate) fn read(block: &str) -> Result<Self, String> {
+        let mut lines = block.lines();
+        let name = lines.next().unwrap_or_default().to_owned();
+        let (mut keys, mut bytes) = (vec![], vec![]);
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            if line == "|" {
+                bytes.extend(b"\r\n");
+            } else if let Some(line) = line.strip_prefix("| ") {
+                bytes.extend(unescape(line));
+                bytes.extend(b"\r\n");
+            } else if let Some(line) = line.strip_prefix(": ") {
+                bytes.extend(unescape(line));
+            } else if let Some((key, value)) = line.split_once(": ") {
+                keys.push((key.to_owned(), value.to_owned()));
+            } else {
+                return Err(format!("what is {line:?}?"));
+            }
+        }
+        Ok(Self { name, keys, bytes })
+    }
 }
 
 fn verdict(text: &str) -> Result<Verdict, String> {
@@ -200,7 +215,7 @@ fn verdict(text: &str) -> Result<Verdict, String> {
     }
 }
 
-fn unescape(text: &str) -> Vec<u8> {
+pub(crate) fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(['\\', '{']) {

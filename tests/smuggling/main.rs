@@ -17,6 +17,7 @@ mod corpus;
 mod strict;
 mod target;
 
+mod answers;
 mod attacks;
 mod early;
 mod properties;

@@ -62,12 +62,16 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {{", self.start)?;
         for (name, value) in self.fields.iter().chain(&self.trailers) {
-            write!(f, " {name}: {};", value.escape_ascii())?;
+            write!(f, " {name}: {};", beginning(value))?;
         }
-        let (beginning, rest) = self.body.split_at(self.body.len().min(200));
-        write!(f, " }} {:?} {:?}", self.framing, beginning.escape_ascii().to_string())?;
-        if rest.is_empty() { Ok(()) } else { write!(f, " and {} bytes", rest.len()) }
+        write!(f, " }} {:?} \"{}\"", self.framing, beginning(&self.body))
     }
+}
+
+fn beginning(bytes: &[u8]) -> String {
+    let (beginning, rest) = bytes.split_at(bytes.len().min(200));
+    let more = if rest.is_empty() { "" } else { " and more" };
+    format!("{}{more}", beginning.escape_ascii())
 }
 
 /// What is wrong with a message.
