@@ -9,7 +9,7 @@ use crate::{
         Front, Server,
         socket::{Socket, field, status},
     },
-    target::{OF, echo},
+    target::{Answer, OF, Target, echo},
 };
 
 /// The end of a body that is a request of its own to whoever thinks the body ended before.
@@ -89,4 +89,39 @@ async fn what_is_left_of_a_body_after_an_early_answer_is_no_request() {
     let length = format!("expect: 100-continue\r\ncontent-length: {}", SMUGGLED.len());
     check(&length, "", SMUGGLED).await;
     check("expect: 100-continue\r\ntransfer-encoding: chunked", "", &chunk).await;
+}
+
+/// A client that asks for a tunnel and does not wait for it. What it sends may be its next request, but
+/// never goes to the target as it is.
+#[tokio::test]
+async fn what_comes_before_a_tunnel_is_there_goes_through_none() {
+    for status_line in ["200 OK", "426 Upgrade Required", "403 Forbidden"] {
+        let target = Target::answering(move |request| {
+            let (method, path) = request.request();
+            let head = format!("HTTP/1.1 {status_line}\r\n{OF}: {method} {path}\r\n");
+            let answer = head + "content-length: 2\r\n\r\nok";
+            Answer { parts: vec![answer.into_bytes()], end: false }
+        })
+        .await;
+        let front = Front::of([target.address()]).await;
+        let mut client = Socket::connect(front.address()).await;
+        let asks = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        client.send(format!("{asks}{CANARY}")).await.unwrap();
+        let head = client.head().await;
+        assert_eq!(field(&head, OF), Some("GET /"), "{head}");
+        client.exactly(2).await;
+        // The connection may be closed, since it was to be a tunnel.
+        if let Some(head) = client.try_head().await {
+            assert_eq!(field(&head, OF), Some("GET /canary"), "{head}");
+        }
+        drop(client);
+        front.at_rest().await;
+        let seen = target.seen();
+        assert_eq!(seen.rests, vec![], "{status_line}");
+        for request in &seen.requests {
+            // Who came through says where from.
+            assert_eq!(request.field("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+        }
+    }
 }
