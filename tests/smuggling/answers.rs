@@ -2,12 +2,9 @@
 //! can be read in one way only, what is missing is missed, and no answer is taken for that of another
 //! request.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use futures_util::StreamExt;
@@ -20,14 +17,12 @@ use tokio::{
 use crate::{
     corpus::{Keys, unescape},
     strict::{self, Message},
-    support::{Front, until},
+    support::{Front, SOON, until},
     target::{Answer, OF, Target, echo},
 };
 
 /// What no client ever sees of what a target sends.
 const FORGED: &str = "forged";
-
-const WAIT: Duration = Duration::from_secs(5);
 
 struct Case {
     name: String,
@@ -99,7 +94,7 @@ async fn no_answer_is_taken_for_another_or_for_more_than_it_is() {
     let all = cases.len();
     println!("{all} answers");
     let findings = futures_util::stream::iter(cases).map(|case| async move {
-        let found = timeout(WAIT, check(&case)).await;
+        let found = timeout(SOON, check(&case)).await;
         let found = found.unwrap_or_else(|_| Err("neither an answer nor an end".to_owned()));
         found.map_err(|wrong| format!("\n{}, {:?}: {wrong}\n", case.name, case.verdict))
     });

@@ -3,7 +3,7 @@
 //! Whatever a message is, three things hold: all that its target gets can be read in one way only, no
 //! request comes out of a body, and the harmless request is answered by its own answer or not at all.
 
-use std::{fmt::Write, net::SocketAddr, time::Duration};
+use std::{fmt::Write, net::SocketAddr};
 
 use futures_util::StreamExt;
 use pointsman::{LoadBalancer, RuleTable, TargetGroup};
@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     corpus::{self, Case, Seen, Verdict},
     strict::{self, Message},
-    support::{Server, at_rest, until},
+    support::{SOON, Server, at_rest, until},
     target::{self, OF, Target},
 };
 
@@ -25,9 +25,6 @@ const CANARY: &str = "GET /canary HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// What all attacks try to have read as a request.
 const SMUGGLED: &str = "/smuggled";
-
-/// How long an end may take; far above what it does.
-const WAIT: Duration = Duration::from_secs(5);
 
 /// Who accepts the client's connection.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +163,7 @@ async fn attack(case: &Case, address: SocketAddr) -> Result<(Vec<Message>, bool)
         }
         Err(format!("after {answers:?} a part: {:?}", read.escape_ascii().to_string()))
     };
-    match timeout(WAIT, async { tokio::join!(write, answers) }).await {
+    match timeout(SOON, async { tokio::join!(write, answers) }).await {
         Ok(((), answers)) => answers,
         Err(_) => Err("  neither an answer nor an end".to_owned()),
     }

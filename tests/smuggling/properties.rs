@@ -233,7 +233,7 @@ impl Request {
 }
 
 proptest! {
-    #![proptest_config(config(64))]
+    #![proptest_config(config(128))]
 
     #[test]
     fn each_request_reaches_its_target_as_one_that_says_the_same(
@@ -335,7 +335,7 @@ impl Sent {
 }
 
 proptest! {
-    #![proptest_config(config(64))]
+    #![proptest_config(config(128))]
 
     #[test]
     fn each_answer_reaches_its_client_as_one_that_says_the_same(all in vec(sent(), 1..5)) {
