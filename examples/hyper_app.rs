@@ -37,7 +37,9 @@ async fn main() -> Result<(), BoxError> {
             let mut http = http1::Builder::new();
             // Without a timer hyper waits for the head of a request for ever.
             http.timer(TokioTimer::new());
-            if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+            let serving = http.serve_connection(TokioIo::new(stream), service);
+            // For WebSockets.
+            if let Err(error) = serving.with_upgrades().await {
                 eprintln!("{client}: {error}");
             }
         });

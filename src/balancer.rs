@@ -61,7 +61,8 @@ type Floors = Rules<Sticky<Retry<Select<Health<Forward>>>>>;
 ///
 /// In axum, `fallback_service(balancer)` and `route_service("/api/{*rest}", balancer)` keep the
 /// whole path. Under `nest_service("/api", balancer)` the rules, `#{path}` and the targets see the
-/// rest of the path only. In hyper, `TowerToHyperService::new(balancer)` of hyper-util serves it.
+/// rest of the path only. In hyper, `TowerToHyperService::new(balancer)` of hyper-util serves it;
+/// WebSockets need hyper's `with_upgrades`, which axum has on.
 #[derive(Clone)]
 pub struct LoadBalancer {
     stack: Respond<Floors>,

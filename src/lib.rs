@@ -53,6 +53,22 @@
 //! ([`endpoint::Transport`]), a deregistered target 300 s. A tower `Timeout` around the balancer looks
 //! to it like a client that left; one between the floors is answered 504.
 //!
+//! # WebSocket
+//!
+//! A WebSocket is a tunnel: once the target has answered 101, bytes are carried as they are, without a
+//! look at them, to targets and to services in this process alike. It counts as in flight until both
+//! sides have ended; it is closed when neither sends for as long as a body may stall, and at the
+//! deregistration delay. Other protocols are named by [`HttpOptions`](proxy::HttpOptions::upgrade).
+//!
+//! The server in front must be able to let go of a connection: axum's can, `pointsman::server` can, and
+//! hyper's can `with_upgrades`.
+//!
+//! # Tasks
+//!
+//! A request runs where it is called. What lasts longer is a task on the runtime of the request that
+//! began it: one for each connection to a target, one for each tunnel, one for a target in this process
+//! while it drains. Checking is one task a group.
+//!
 //! # Features
 //!
 //! | feature | default | what |

@@ -48,8 +48,10 @@ pub struct Outcome {
 pub enum End {
     /// The whole answer went out.
     Done,
-    /// The tunnel that the answer opened was closed by either side.
+    /// The tunnel that the answer opened was closed by both sides.
     TunnelClosed,
+    /// Nobody sent anything through the tunnel for longer than it may be idle.
+    TunnelIdle,
     /// The client went away, or its own body broke off, before the answer was complete.
     ClientLeft,
     /// The client stalled for longer than it may.
@@ -94,7 +96,7 @@ impl End {
     /// Returns whose doing it is that an exchange ended early; none if it did not.
     pub fn side(self) -> Option<Side> {
         match self {
-            Self::Done | Self::TunnelClosed => None,
+            Self::Done | Self::TunnelClosed | Self::TunnelIdle => None,
             Self::ClientLeft | Self::ClientLate => Some(Side::Client),
             Self::Cut => Some(Side::Balancer),
             Self::TargetLate | Self::Broken | Self::Truncated => Some(Side::Target),

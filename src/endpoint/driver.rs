@@ -2,7 +2,7 @@
 //!
 //! It polls hyper, puts the connection back into the pool when
 //! hyper is ready for another request, and ends it when it was idle too long or its target's
-//! deregistration delay is over.
+//! deregistration delay is over. A connection that has changed its protocol it leaves to `tunnel.rs`.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
@@ -38,7 +38,7 @@ pub(super) async fn start(
     let seat = Arc::new(Seat::new(traffic));
     let runtime = runtime::Handle::current();
     let driver = Driver {
-        connection: Some(connection),
+        connection: Some(connection.with_upgrades()),
         sender: None,
         seat: Arc::clone(&seat),
         pool: Arc::downgrade(pool),
@@ -62,8 +62,9 @@ pub(super) struct Settings {
     pub(super) idle_timeout: Duration,
 }
 
-struct Driver {
-    connection: Option<Connection<TokioIo<Counted>, Body>>,
+/// `C` is hyper's connection, whose type has no name.
+struct Driver<C> {
+    connection: Option<C>,
     sender: Option<SendRequest<Body>>,
     seat: Arc<Seat>,
     pool: Weak<Pool>,
@@ -81,7 +82,7 @@ struct IdleTimer {
     armed: bool,
 }
 
-impl Future for Driver {
+impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Driver<C> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -100,7 +101,7 @@ impl Future for Driver {
     }
 }
 
-impl Driver {
+impl<C> Driver<C> {
     /// Takes the sender back from the request and, once hyper is ready, lends it to the pool.
     fn poll_return(&mut self, cx: &mut Context<'_>) {
         if self.sender.is_none() {
@@ -178,7 +179,7 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
+impl<C> Drop for Driver<C> {
     fn drop(&mut self) {
         // First the connection: what it wakes must not find its place taken by the dead.
         let ended = self.connection.take().is_none();

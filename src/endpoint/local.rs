@@ -14,9 +14,10 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tower::{BoxError, Service, ServiceExt};
 
+use super::{switch::Switch, tunnel::Line};
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},
@@ -72,6 +73,23 @@ impl InProcess {
             answer = self.call(request) => answer,
             () = load.cut() => Err(Kind::Cut.into()),
         }
+    }
+
+    /// Has the service answer a request that asks for another protocol.
+    pub(super) async fn send_upgrade(
+        &self,
+        mut request: Request<Body>,
+        load: &Load,
+    ) -> Result<(Response<Body>, Option<Line>), Error> {
+        let failed = |error| Error::new(Kind::Exchange, error);
+        let (far, switch) = Switch::prepare().await.map_err(failed)?;
+        request.extensions_mut().insert(far);
+        let response = self.send(request, load).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok((response, None));
+        }
+        let stream = switch.complete().await.map_err(failed)?;
+        Ok((response, Some(Line::Local(stream))))
     }
 
     /// Has the service answer.

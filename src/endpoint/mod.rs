@@ -10,21 +10,26 @@ mod driver;
 mod live;
 mod local;
 mod pool;
+mod switch;
 mod transport;
+mod tunnel;
 
 use std::{fmt, sync::Arc};
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use tokio::{net::TcpStream, runtime::Handle, time::Instant};
 
-pub(crate) use self::local::panic_text;
 pub use self::{
     address::{Address, InvalidAddress},
     local::InProcess,
     transport::Transport,
 };
 use self::{connection::Lost, live::Live, pool::Pool};
+pub(crate) use self::{
+    local::panic_text,
+    tunnel::{Line, Tunnel},
+};
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},
@@ -138,6 +143,27 @@ impl Endpoint {
         // In a box of its own: opening a connection takes twice the room of all else, and seldom is.
         let sent = Box::pin(self.send_fresh(request, None, account)).await;
         sent.map_err(|error| if lost { once_more(error) } else { error })
+    }
+
+    /// Sends a request that asks for another protocol. An answer of 101 comes with the target's side of
+    /// the tunnel to come; whether it is what was asked for is for the caller to see.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::send`].
+    pub(crate) async fn send_upgrade(
+        &self,
+        request: Request<Body>,
+        account: &mut Account,
+    ) -> Result<(Response<Body>, Option<Line>), Error> {
+        if let Way::Local(local) = &self.way {
+            account.sending(false);
+            return local.send_upgrade(request, &self.load).await;
+        }
+        let mut response = self.send_for(request, account).await?;
+        let line = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
+            .then(|| Line::Wire(hyper::upgrade::on(&mut response)));
+        Ok((response, line))
     }
 
     /// Sends a request over a connection of its own, if need be to another port.

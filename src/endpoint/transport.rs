@@ -71,7 +71,8 @@ impl Transport {
         self
     }
 
-    /// Sets how long a body may stall, in either direction.
+    /// Sets how long a body may stall, in either direction, and how long neither side of a tunnel may send
+    /// anything.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout.min(WAIT_MAX);

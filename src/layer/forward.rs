@@ -22,12 +22,12 @@ use tower::Service;
 use super::{message::Assigned, served::Served};
 use crate::{
     body::Body,
-    endpoint::{Address, Endpoint},
+    endpoint::{Address, Endpoint, Line, Tunnel},
     error::{Error, Kind},
     head::Peer,
-    lease::{Lease, Observer, Progress},
+    lease::{Account, Lease, Observer, Progress},
     outcome::{End, Outcome},
-    proxy::{self, HttpOptions, Via},
+    proxy::{self, Asked, HttpOptions, Via},
 };
 
 /// Sends an assigned request to its target.
@@ -108,6 +108,7 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
     let endpoint = member.endpoint();
     let transport = endpoint.transport();
     let alone = proxy::goes_alone(request.headers());
+    let asked = Asked::take(&mut request);
     let host_is_ours = if endpoint.is_local() {
         toward_balancer(&mut request, peer);
         false
@@ -118,17 +119,22 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
     let now = Instant::now();
     lease.account_mut().begin(now, progress.clone());
     lease.account_mut().identify(settings.observer, rule, &group, member.id(), attempt);
-    let answer = match Handle::try_current() {
-        Ok(_) => {
-            let answer = pin!(endpoint.send_for(request, lease.account_mut()));
-            within(now + transport.answer_timeout, transport.answer_timeout, progress, answer).await
-        }
+    let answer = match asked {
         // There are no timers either.
-        Err(_) => Err(Kind::NoRuntime.into()),
+        _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
+        None => {
+            let answer = pin!(endpoint.send_for(request, lease.account_mut()));
+            let (limit, first) = (transport.answer_timeout, now + transport.answer_timeout);
+            let answer = within(first, limit, progress, answer).await;
+            answer.and_then(no_switching).map(|response| (response, None))
+        }
+        // In a box of its own, since few requests do.
+        Some(asked) => Box::pin(send_upgrade(endpoint, request, asked, lease.account_mut())).await,
     };
-    let answer = answer.and_then(no_switching).and_then(no_foreign_coding);
-    let mut response = match answer {
-        Ok(response) => response,
+    let answer =
+        answer.and_then(|(response, switched)| Ok((no_foreign_coding(response)?, switched)));
+    let (mut response, switched) = match answer {
+        Ok(answer) => answer,
         Err(error) => {
             lease.settle(end_of(error.kind()));
             let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
@@ -147,6 +153,13 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
     // An error of a balancer behind this one is not ours.
     response.extensions_mut().remove::<Error>();
     response.extensions_mut().insert(served);
+    if let Some((asked, target)) = switched {
+        let client = asked.grant(&mut response);
+        let idle_timeout = transport.idle_timeout;
+        lease.switched(response.status());
+        Tunnel { client, target, idle_timeout, lease }.open();
+        return Ok(response.map(|_| Body::default()));
+    }
     Ok(watch_download(response, endpoint, transport.idle_timeout, lease))
 }
 
@@ -209,12 +222,12 @@ fn watch_upload(request: &mut Request<Body>, limit: Duration) -> Option<Arc<Prog
 }
 
 /// Waits for the head of the answer, from when on it is the target that is waited for.
-async fn within(
+async fn within<T>(
     first: Instant,
     limit: Duration,
     progress: Option<Arc<Progress>>,
-    mut answer: Pin<&mut impl Future<Output = Result<Response<Body>, Error>>>,
-) -> Result<Response<Body>, Error> {
+    mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
+) -> Result<T, Error> {
     let mut late = pin!(sleep_until(first));
     loop {
         tokio::select! {
@@ -231,6 +244,38 @@ async fn within(
                 let text = format!("no answer within {limit:?}");
                 return Err(Error::new(Kind::AnswerTimeout, text));
             }
+        }
+    }
+}
+
+/// Sends a request that asks for another protocol. If the target agrees, what was asked comes back
+/// with the target's side of the tunnel to come.
+async fn send_upgrade(
+    endpoint: &Endpoint,
+    request: Request<Body>,
+    asked: Asked,
+    account: &mut Account,
+) -> Result<(Response<Body>, Option<(Asked, Line)>), Error> {
+    let limit = endpoint.transport().answer_timeout;
+    let answer = pin!(endpoint.send_upgrade(request, account));
+    let (response, line) = match within(Instant::now() + limit, limit, None, answer).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            return Err(match error.take_unsent() {
+                Some(mut request) => {
+                    asked.put_back(&mut request);
+                    error.with_unsent(request)
+                }
+                None => error,
+            });
+        }
+    };
+    match line {
+        None => Ok((response, None)),
+        Some(line) if asked.is_granted_by(&response) => Ok((response, Some((asked, line)))),
+        Some(_) => {
+            let text = "the target answered 101 for another protocol than was asked for";
+            Err(Error::new(Kind::Exchange, text))
         }
     }
 }

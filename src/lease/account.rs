@@ -24,6 +24,7 @@ pub(crate) struct Account {
     pub(super) end: End,
     pub(super) stage: Stage,
     pub(super) status: Option<StatusCode>,
+    pub(super) sent: u64,
     pub(super) received: u64,
     reused: bool,
     connect: Option<Duration>,
@@ -48,6 +49,7 @@ impl Default for Account {
             end: End::ClientLeft,
             stage: Stage::Connect,
             status: None,
+            sent: 0,
             received: 0,
             reused: false,
             connect: None,
@@ -128,7 +130,7 @@ impl Account {
             connect: self.connect,
             head: self.head,
             total: self.begun.map_or(Duration::ZERO, |begun| begun.elapsed()),
-            sent: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+            sent: self.sent + self.upload.as_ref().map_or(0, |upload| upload.bytes()),
             received: self.received,
         };
         log(&outcome);

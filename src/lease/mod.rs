@@ -54,7 +54,7 @@ impl Default for Load {
 }
 
 impl Load {
-    /// Returns how many exchanges are in flight, from the pick to the end of the body.
+    /// Returns how many exchanges are in flight, from the pick to the end of the body or tunnel.
     pub fn in_flight(&self) -> u32 {
         self.counts.in_flight.load(Ordering::Relaxed)
     }
@@ -162,6 +162,12 @@ impl Lease {
         self.account.answered(status);
     }
 
+    /// Says that the target agreed to change the protocol, so that bytes go both ways from now on.
+    pub(crate) fn switched(&mut self, status: StatusCode) {
+        self.account.answered(status);
+        self.account.stage = Stage::Tunnel;
+    }
+
     /// Says how the exchange ended, or would end now; the last word counts.
     pub fn settle(&mut self, end: End) {
         self.account.end = end;
@@ -192,6 +198,11 @@ impl Lease {
         self.account.received += bytes as u64;
     }
 
+    /// Says how many bytes went to the target through a tunnel, and how many came back.
+    pub(crate) fn carried(&mut self, sent: u64, received: u64) {
+        (self.account.sent, self.account.received) = (sent, received);
+    }
+
     /// Returns what it has taken so far.
     pub(crate) fn account_mut(&mut self) -> &mut Account {
         &mut self.account
@@ -212,7 +223,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let counts = &self.load.counts;
         let Account { end, status, .. } = self.account;
-        if matches!(end, End::Done | End::TunnelClosed) {
+        if matches!(end, End::Done | End::TunnelClosed | End::TunnelIdle) {
             counts.answered.fetch_add(1, Ordering::Relaxed);
         }
         if self.blame.counts(end, status) {

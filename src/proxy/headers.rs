@@ -10,7 +10,7 @@ use super::{
     forwarded, hop_by_hop, host,
     introduction::{self, Introduction},
     options::HttpOptions,
-    spoofed, trusted,
+    spoofed, trusted, upgrade,
     via::Via,
 };
 use crate::{
@@ -57,13 +57,16 @@ pub(crate) fn introduce(
     if let Some(ids) = &options.trace_ids {
         ids.update(request.headers_mut());
     }
+    let protocol = upgrade::allowed(request, options);
     host::of_authority(request);
     let headers = request.headers_mut();
     let trailers = hop_by_hop::takes_trailers(headers);
     hop_by_hop::strip(headers);
     // The body is read at once, which makes the server send 100 Continue itself.
     headers.remove(header::EXPECT);
-    if trailers {
+    if let Some(protocol) = protocol {
+        upgrade::name(headers, protocol);
+    } else if trailers {
         hop_by_hop::take_trailers(headers);
     }
     join_cookies(headers);

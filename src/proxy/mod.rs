@@ -18,6 +18,7 @@ mod list;
 mod options;
 mod desync;
 mod limits;
+mod upgrade;
 
 pub use self::{
     desync::DesyncMode,
@@ -30,4 +31,5 @@ pub(crate) use self::{
     headers::{effective_peer, introduce, mark_trusted, return_to_client},
     introduction::Introduction,
     screen::{Screened, goes_alone, screen, send_alone},
+    upgrade::Asked,
 };

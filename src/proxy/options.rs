@@ -20,11 +20,6 @@ use crate::cidr::Cidr;
 /// | `via` | none | ALB writes none |
 /// | `preserve_host_header` | yes | what targets expect that were behind nothing before; ALB's is no |
 /// | `strip_amzn_headers` | no | without an ALB around they are names like others |
-///
-/// Whatever is set, no target gets `Proxy`, nor a field whose name is `X-Forwarded-*`, `X-Amzn-*`,
-/// `X-Real-IP`, `Content-Length` or `Transfer-Encoding` but for `_` or `.` instead of `-`: many
-/// programs could not tell it from the true one. `Forwarded` and `X-Real-IP` pass from trusted
-/// proxies only, X-Forwarded-Proto and -Port likewise; others' are overwritten.
 /// | `desync_mode` | [`DesyncMode::Defensive`] | ALB's |
 /// | `drop_invalid_header_fields` | no | ALB's |
 /// | `reject_ambiguous_paths` | no | ALB passes them |
@@ -34,6 +29,12 @@ use crate::cidr::Cidr;
 /// | `headers_max` | 256 | some clients send more than 100; far below what costs memory |
 /// | `forwarded_for_max` | 30 | ALB's; a request that went through so many proxies is in a loop |
 /// | `body_size_max` | none | ALB's; bodies are streamed |
+/// | `upgrade` | WebSocket | ALB's; more can be added |
+///
+/// Whatever is set, no target gets `Proxy`, nor a field whose name is `X-Forwarded-*`, `X-Amzn-*`,
+/// `X-Real-IP`, `Content-Length` or `Transfer-Encoding` but for `_` or `.` instead of `-`: many
+/// programs could not tell it from the true one. `Forwarded` and `X-Real-IP` pass from trusted
+/// proxies only, X-Forwarded-Proto and -Port likewise; others' are overwritten.
 ///
 /// # What is refused
 ///
@@ -77,6 +78,7 @@ pub struct HttpOptions {
     pub(crate) drop_invalid_header_fields: bool,
     pub(crate) reject_ambiguous_paths: bool,
     pub(crate) limits: Limits,
+    upgrades: Vec<Box<str>>,
 }
 
 /// What becomes of X-Forwarded-For; ALB's `routing.http.xff_header_processing.mode`.
@@ -262,5 +264,31 @@ impl HttpOptions {
             Some(max) => body.limit_size(max),
             None => body,
         }
+    }
+
+    /// Lets clients change to another protocol, as named in `Upgrade`, beside WebSocket: once the target
+    /// has agreed by a 101, bytes are carried both ways as they are.
+    ///
+    /// HTTP/2 cannot be named (`h2c`): its requests would pass by all rules. From requests that ask for
+    /// anything else `Upgrade` is stripped, and they are answered as if they had not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pointsman::proxy::HttpOptions;
+    ///
+    /// let options = HttpOptions::new().upgrade("tcp"); // as container engines attach
+    /// # drop(options);
+    /// ```
+    #[must_use]
+    pub fn upgrade(mut self, name: impl Into<Box<str>>) -> Self {
+        self.upgrades.push(name.into());
+        self
+    }
+
+    /// Tells whether clients may change to this protocol.
+    pub(super) fn may_upgrade(&self, name: &[u8]) -> bool {
+        let is = |may: &str| may.as_bytes().eq_ignore_ascii_case(name);
+        is("websocket") || self.upgrades.iter().any(|may| is(may))
     }
 }

@@ -4,13 +4,13 @@
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -46,7 +46,7 @@ pub(super) async fn serve<I, S, B>(
     drain: &Drain,
 ) -> Result<(), &'static str>
 where
-    I: AsyncRead + AsyncWrite + Unpin,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Body>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: http_body::Body + 'static,
@@ -62,14 +62,16 @@ where
         // How long is not heeded; that there is one makes hyper ask its timer.
         .header_read_timeout(Duration::ZERO);
     let stream = TokioIo::new(Watched { stream, watch: Arc::clone(&watch) });
-    let mut connection = pin!(http.serve_connection(stream, PerRequest(service)));
+    let _cut = CutWhenDropped(Arc::clone(&watch));
+    let service = PerRequest { service, watch: Arc::clone(&watch) };
+    let mut connection = http.serve_connection(stream, service).with_upgrades();
     let mut deadline = Deadline::default();
     let mut drained = drain.listen();
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         if drained.hears(cx) {
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
         }
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+        if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(ended.map_err(|error| reason(&error)));
         }
         deadline.poll_late(&watch, cx).map(|late| match late {
@@ -78,7 +80,20 @@ where
             Late::Write => Err("write_timeout"),
         })
     })
-    .await
+    .await;
+    // With it goes the stream, unless it was taken over.
+    drop(connection);
+    watch.hold.released().await;
+    ended
+}
+
+/// Breaks a stream that was taken over when the task that served it is aborted.
+struct CutWhenDropped(Arc<Watch>);
+
+impl Drop for CutWhenDropped {
+    fn drop(&mut self) {
+        self.0.hold.cut();
+    }
 }
 
 fn reason(error: &hyper::Error) -> &'static str {
@@ -96,7 +111,10 @@ fn reason(error: &hyper::Error) -> &'static str {
 }
 
 /// A clone of a tower service for each request: hyper's services are called by shared reference.
-struct PerRequest<S>(S);
+struct PerRequest<S> {
+    service: S,
+    watch: Arc<Watch>,
+}
 
 impl<S: Service<Request<Body>> + Clone> hyper::service::Service<Request<Incoming>>
     for PerRequest<S>
@@ -106,7 +124,11 @@ impl<S: Service<Request<Body>> + Clone> hyper::service::Service<Request<Incoming
     type Future = Oneshot<S, Request<Body>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.0.clone().oneshot(request.map(Body::new))
+        // What else makes hyper offer the stream.
+        if request.headers().contains_key(header::UPGRADE) || request.method() == Method::CONNECT {
+            self.watch.hold.offer();
+        }
+        self.service.clone().oneshot(request.map(Body::new))
     }
 }
 

@@ -307,3 +307,78 @@ async fn a_client_that_leaves_in_the_middle_is_told_from_one_that_is_done() {
     check("GET /", Err("client_left")).await;
     check(GET, Err("client_left")).await;
 }
+
+const UPGRADE: &str = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+
+type Taken = TokioIo<hyper::upgrade::Upgraded>;
+
+/// A connection that its service has taken over; the client has the answer.
+async fn taken_over() -> (Served, Taken) {
+    let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
+    let mut served = Served::by(service_fn(move |mut request: Request<Body>| {
+        let (give, upgrade) = (give.clone(), hyper::upgrade::on(&mut request));
+        tokio::spawn(async move { give.send(TokioIo::new(upgrade.await.unwrap())).ok() });
+        let answer = Response::builder().status(101).header("upgrade", "x");
+        ready(Ok(answer.body(Body::default()).unwrap()))
+    }));
+    served.send(UPGRADE).await;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(served.client.read_u8().await.unwrap());
+    }
+    (served, given.recv().await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_taken_over_has_no_limits_and_ends_with_its_stream() {
+    let (mut served, mut taken) = taken_over().await;
+    sleep(seconds(1000)).await;
+    served.send("x").await;
+    assert_eq!(taken.read_u8().await.unwrap(), b'x');
+    // Whatever it writes, nobody reads.
+    let writing = tokio::spawn(async move {
+        let stuck = tokio::time::timeout(seconds(1000), taken.write_all(&[0; 4096])).await;
+        assert!(stuck.is_err());
+        taken
+    });
+    let taken = writing.await.unwrap();
+    served.drain.begin();
+    sleep(seconds(1000)).await;
+    assert!(!served.ended.is_finished());
+    drop(taken);
+    assert_eq!(served.end().await, (Ok(()), 3000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_taken_over_breaks_with_the_task_of_its_connection() {
+    let (mut served, taken) = taken_over().await;
+    // Each half waits in a task of its own.
+    let (mut reader, mut writer) = tokio::io::split(taken);
+    let reading = tokio::spawn(async move { reader.read_u8().await.unwrap_err().kind() });
+    let writing = tokio::spawn(async move {
+        let error = writer.write_all(&[0; 4096]).await.unwrap_err().kind();
+        // And whatever is tried afterwards.
+        assert!(writer.flush().await.is_err() && writer.shutdown().await.is_err());
+        error
+    });
+    sleep(seconds(1)).await;
+    assert!(!reading.is_finished() && !writing.is_finished());
+    served.ended.abort();
+    for waiting in [reading, writing] {
+        let broken = tokio::time::timeout(seconds(1), waiting).await.expect("it is told");
+        assert_eq!(broken.unwrap(), std::io::ErrorKind::ConnectionAborted);
+    }
+    let mut rest = Vec::new();
+    served.client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest.len(), 1024, "what lay in the stream, and then its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_could_have_been_taken_over_goes_on_as_any_other() {
+    let mut served = Served::hello();
+    for _ in 0..2 {
+        served.send(UPGRADE).await;
+        served.receive().await;
+    }
+    assert_eq!(served.end().await, (Ok(()), 60));
+}

@@ -1,7 +1,8 @@
 //! A minimal server for those who have none: it accepts connections and serves any tower service.
 //!
 //! It decides which connections there are, how long their clients may take, and how they end. What is
-//! answered is the service's affair. It speaks HTTP/1.1, without upgrades.
+//! answered is the service's affair. It speaks HTTP/1.1; a service may
+//! take a connection over, as for a WebSocket.
 //!
 //! ```
 //! use pointsman::{LoadBalancer, RuleTable, Target, TargetGroup, server::Server};
@@ -51,6 +52,7 @@
 //! | no request for [`idle_timeout`](ServerBuilder::idle_timeout) | close |
 //! | taking no more of an answer for `idle_timeout` | close |
 //! | a request body that stalls | the service's affair; a `LoadBalancer` answers 408 |
+//! | silence on a connection that was taken over | the service's affair; a `LoadBalancer` closes it |
 //! | leaving | the request's future or the response's body is dropped |
 //!
 //! What ends badly is one `tracing` event at level debug, with a `reason`: `head_too_large`,
@@ -59,6 +61,7 @@
 mod connection;
 mod drain;
 mod ending;
+mod hold;
 mod listener;
 mod served;
 mod watch;
@@ -82,7 +85,7 @@ use self::{drain::Drain, listener::Listener, watch::Limits};
 /// Listens, and serves whoever connects.
 ///
 /// Dropping it, or the future that serves, closes its sockets and all its connections; no task is
-/// left.
+/// left, but of those that took a connection over, which sees it break.
 ///
 /// # Examples
 ///
@@ -288,7 +291,8 @@ impl Server {
     }
 
     /// Serves until `stop` ends; then accepts no more, closes what is idle, lets exchanges end with
-    /// `Connection: close`, and cuts what is left at the deadline.
+    /// `Connection: close`, and cuts what is left at the deadline. Connections that were taken over are
+    /// waited for, and cut, too.
     ///
     /// Dropping the future cuts at once, which is what a second signal could do.
     ///

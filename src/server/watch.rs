@@ -22,6 +22,8 @@ use tokio::{
     time::Instant,
 };
 
+use super::hold::{Hold, Waits};
+
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -46,6 +48,7 @@ pub(super) struct Watch {
     idle: Since,
     head: Since,
     write: Since,
+    pub(super) hold: Hold,
 }
 
 /// Since when something is waited for, in microseconds from when the connection was opened.
@@ -79,6 +82,7 @@ impl Watch {
             idle: not(),
             head: Since(AtomicU64::new(0)),
             write: not(),
+            hold: Hold::default(),
         }
     }
 
@@ -191,6 +195,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.watch.hold.check(Waits::Reader, cx)?;
         let before = buf.filled().len();
         ready!(self.stream().poll_read(cx, buf))?;
         if buf.filled().len() > before {
@@ -206,6 +211,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.watch.hold.check(Waits::Writer, cx)?;
         let written = self.stream().poll_write(cx, bytes);
         self.note(written)
     }
@@ -215,6 +221,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.watch.hold.check(Waits::Writer, cx)?;
         let written = self.stream().poll_write_vectored(cx, parts);
         self.note(written)
     }
@@ -224,12 +231,20 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.hold.check(Waits::Writer, cx)?;
         let flushed = self.stream().poll_flush(cx);
         self.note(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.hold.check(Waits::Writer, cx)?;
         let ended = self.stream().poll_shutdown(cx);
         self.note(ended)
+    }
+}
+
+impl<I> Drop for Watched<I> {
+    fn drop(&mut self) {
+        self.watch.hold.dropped();
     }
 }

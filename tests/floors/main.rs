@@ -23,3 +23,4 @@ mod refused;
 mod sockets;
 mod swaps;
 mod tasks;
+mod tunnels;

@@ -172,7 +172,7 @@ impl Server {
             let service = TowerToHyperService::new(balancer.for_peer(peer));
             async move {
                 let http = hyper::server::conn::http1::Builder::new();
-                _ = http.serve_connection(TokioIo::new(stream), service).await;
+                _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
             }
         })
         .await

@@ -26,3 +26,4 @@ mod outcomes;
 mod retries;
 mod reuse;
 mod runtimes;
+mod tunnels;
