@@ -1,15 +1,19 @@
 //! Either side is killed at every stage of an exchange, by an end and by a reset: the other side sees
 //! that it was, nothing is left over, no doubtful connection is used again, and the next request works.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
+use pointsman::{LoadBalancer, RuleTable, Target, TargetGroup, endpoint::Transport, outcome::End};
 use tokio::sync::Notify;
 
 use crate::support::{
-    Front, Server,
+    Front, Server, at_rest,
     socket::{Socket, status},
     soon, until,
 };
@@ -390,4 +394,36 @@ async fn a_client_killed_while_it_is_idle_leaves_the_targets_connection_to_the_n
         next_works(&front).await;
         assert_eq!((target.counts.opened(), target.counts.open()), (1, 1));
     }
+}
+
+/// It is not gone, but what it still owes does not come; the target sends all the while.
+#[tokio::test]
+async fn a_client_that_stalls_in_its_request_while_it_is_answered_blames_no_target() {
+    let target = Server::by_hand(|mut socket, _| async move {
+        socket.head().await;
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        _ = socket.send(head).await;
+        while socket.send("2\r\nok\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let limit = Duration::from_millis(300);
+    let transport = Transport::new().idle_timeout(limit);
+    let group = TargetGroup::builder("web").transport(transport).build().unwrap();
+    let ends = Arc::<std::sync::Mutex<Vec<End>>>::default();
+    let seen = Arc::clone(&ends);
+    group.register(Target::new(target.address));
+    let balancer = LoadBalancer::builder()
+        .observe(move |outcome| seen.lock().unwrap().push(outcome.end))
+        .build(RuleTable::forward_to(&group));
+    let server = Server::balancing(&balancer).await;
+    let mut client = Socket::connect(server.address).await;
+    client.send(POSTS[0].sent(Until::HalfABody)).await.unwrap();
+    assert_eq!(status(&client.head().await), 200);
+    let got = client.rest().await;
+    assert!(!got.ends_with(b"0\r\n\r\n"), "{}", got.escape_ascii());
+    at_rest(&group).await;
+    assert_eq!(*ends.lock().unwrap(), [End::ClientLate]);
+    assert_eq!(group.status().targets[0].failed, 0);
 }
