@@ -5,8 +5,9 @@
 
 mod fate;
 mod foreign;
-mod replay;
 mod limited;
+mod replay;
+mod trailers;
 mod watch;
 
 use std::{
@@ -185,6 +186,19 @@ impl Body {
         self.finish(End::Done);
     }
 
+    /// Says how the exchange ended, of which this body broke off.
+    fn fail(&mut self, end: End) {
+        if let Some(progress) = &self.watch.progress {
+            progress.fail(end);
+        }
+        let upload = self.lease.as_ref().and_then(Lease::upload_failed);
+        self.finish(match upload {
+            // A connection whose request broke off is given up, and its answer breaks off with it.
+            Some(upload) if end == End::Truncated => upload,
+            _ => end,
+        });
+    }
+
     /// Says how the exchange ended and ends it.
     fn finish(&mut self, end: End) {
         self.watch.stop();
@@ -202,7 +216,7 @@ impl HttpBody for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
-        let frame = match this.kind.poll(cx) {
+        let mut frame = match this.kind.poll(cx) {
             // It was there, and the client was too slow to take it. What is the end is let through.
             Poll::Ready(Some(Ok(frame)))
                 if this.watch.is_overdue() && !frame.is_trailers() && !this.is_end_stream() =>
@@ -218,25 +232,29 @@ impl HttpBody for Body {
                 Some(Err(error.into()))
             }
         };
-        match &frame {
+        match &mut frame {
             Some(Ok(frame)) => {
                 this.watch.moved();
                 if let Some(data) = frame.data_ref() {
                     this.count(data.len());
                 }
                 // Nothing follows them, and whoever has them may not ask again.
-                if frame.is_trailers() {
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers::screen(trailers);
                     this.finish(End::Done);
                 }
             }
             Some(Err(error)) => {
-                this.finish(match error.downcast_ref() {
+                let end = match error.downcast_ref() {
                     Some(BodyError::Cut) => End::Cut,
                     // That our own runtime ended is not the target's fault.
                     Some(BodyError::Lost) => End::ClientLeft,
                     Some(BodyError::TargetIdle(_) | BodyError::RequestTimeout) => End::TargetLate,
+                    Some(BodyError::ClientIdle(_)) => End::ClientLate,
+                    _ if this.watch.is_client() => End::ClientLeft,
                     _ => End::Truncated,
-                });
+                };
+                this.fail(end);
             }
             None => {
                 this.watch.moved();

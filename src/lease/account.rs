@@ -102,6 +102,11 @@ impl Account {
         self.connect = Some(after);
     }
 
+    /// Returns how the exchange ends, if it was the request that broke off.
+    pub(super) fn upload_failed(&self) -> Option<End> {
+        self.upload.as_ref()?.failed()
+    }
+
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.head = self.begun.map(|begun| begun.elapsed());
         self.stage = Stage::Body;

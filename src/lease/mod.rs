@@ -188,6 +188,11 @@ impl Lease {
         self.account.status
     }
 
+    /// Returns how it ends, if it was the request that broke off.
+    pub(crate) fn upload_failed(&self) -> Option<End> {
+        self.account.upload_failed()
+    }
+
     /// Counts bytes of the answer's body.
     pub(crate) fn received(&mut self, bytes: usize) {
         self.account.received += bytes as u64;

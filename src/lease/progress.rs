@@ -1,11 +1,16 @@
 //! How far a request body has come, for whoever waits for the answer to it.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::outcome::End;
 
 /// When a request body last moved, for whoever waits for the answer to it.
 #[derive(Debug)]
@@ -17,6 +22,7 @@ pub(crate) struct Progress {
     over: AtomicBool,
     overtaken: AtomicBool,
     stall_max: Duration,
+    failed: OnceLock<End>,
 }
 
 impl Progress {
@@ -30,6 +36,7 @@ impl Progress {
             over: AtomicBool::new(false),
             overtaken: AtomicBool::new(false),
             stall_max,
+            failed: OnceLock::new(),
         }
     }
 
@@ -53,6 +60,17 @@ impl Progress {
     /// Returns how many bytes were handed on.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the body broke off, and how its exchange ends for that.
+    pub(crate) fn fail(&self, end: End) {
+        // The first failure is what the others come from.
+        _ = self.failed.set(end);
+    }
+
+    /// Returns how the exchange ends, if the body broke off.
+    pub(crate) fn failed(&self) -> Option<End> {
+        self.failed.get().copied()
     }
 
     /// Notes that a part came, or the end, or that the next is waited for.

@@ -23,6 +23,7 @@ mod early;
 mod heads;
 mod headers;
 mod killed;
+mod killing;
 mod leaving;
 mod old_clients;
 mod outcomes;
