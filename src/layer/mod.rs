@@ -6,6 +6,7 @@
 //! `.map_err(Error::from)`. [`LoadBalancer`](crate::LoadBalancer) is the stack in one expression.
 
 mod respond;
+mod arrival;
 mod rules;
 mod sticky;
 mod retry;
@@ -17,6 +18,7 @@ mod served;
 mod stage;
 
 pub use self::{
+    arrival::ArrivalFuture,
     forward::Forward,
     health::{Health, HealthLayer},
     message::{Assigned, Routed},
