@@ -27,7 +27,7 @@ use tokio::{net::TcpStream, runtime::Handle, time::Instant};
 pub use self::{
     address::{Address, InvalidAddress},
     local::InProcess,
-    transport::Transport,
+    transport::{InvalidTransport, Transport},
 };
 use self::{connection::Lost, live::Live, pool::Pool, traffic::Place};
 pub(crate) use self::{

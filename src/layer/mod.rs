@@ -13,6 +13,7 @@ mod retry;
 mod select;
 mod health;
 mod forward;
+mod forward_to;
 mod message;
 mod served;
 mod stage;
@@ -20,6 +21,7 @@ mod stage;
 pub use self::{
     arrival::ArrivalFuture,
     forward::Forward,
+    forward_to::ForwardTo,
     health::{Health, HealthLayer},
     message::{Assigned, Routed},
     respond::{Respond, RespondFuture, RespondLayer},
