@@ -149,12 +149,12 @@ impl LoadBalancerBuilder {
 
     /// Makes a balancer of these rules.
     pub fn build(self, rules: RuleTable) -> LoadBalancer {
-        let forward = self.forward.options(&self.http);
+        let rules = RulesLayer::with_options(rules, self.http, self.find_peer);
         let stack = ServiceBuilder::new()
             // Outermost, so that whatever fails below becomes a response.
-            .layer(self.respond.with_proxy_status(self.http.proxy_status.clone()))
+            .layer(self.respond.named_by(rules.clone()))
             // Before all that needs a group; also where headers are made fit for any target, once.
-            .layer(RulesLayer::with_options(rules, self.http, self.find_peer))
+            .layer(rules)
             // Above Retry, so that the cookie names the target that answered in the end.
             .layer(StickyLayer::new())
             // Above Select, so that another attempt is another pick.
@@ -163,7 +163,7 @@ impl LoadBalancerBuilder {
             .layer(SelectLayer::new())
             // Knows the target, and is told how each exchange is judged before it begins.
             .layer(HealthLayer::new())
-            .service(forward);
+            .service(self.forward);
         LoadBalancer { stack }
     }
 }
@@ -198,14 +198,13 @@ impl LoadBalancer {
         self.handle().set_rules(rules);
     }
 
-    /// Swaps the rules together with what is done with all messages, but for Via and Proxy-Status.
+    /// Swaps the rules together with what is done with all messages.
     #[cfg(feature = "gateway")]
     pub(crate) fn install(&self, rules: RuleTable, options: Arc<HttpOptions>) {
         self.handle().install(Some(rules), Some(options));
     }
 
-    /// Swaps what is done with the messages of all clients, but for the Via and Proxy-Status of answers; a
-    /// request goes by the old or the new.
+    /// Swaps what is done with the messages of all clients; a request goes by the old or the new.
     pub fn set_http(&self, options: impl Into<Arc<HttpOptions>>) {
         self.handle().set_options(options);
     }

@@ -312,9 +312,9 @@ impl Error {
         self.0.unanswered
     }
 
-    /// Says whether no connection of the exchange may be used again.
-    pub(crate) fn with_alone(self, alone: bool) -> Self {
-        self.amend(|inner| inner.alone = alone)
+    /// Says that the client's connection may not be used again.
+    pub(crate) fn with_alone(self) -> Self {
+        self.amend(|inner| inner.alone = true)
     }
 
     /// Tells whether the client's connection may not be used again.

@@ -203,6 +203,17 @@ impl<'a> Head<'a> {
     }
 }
 
+/// Copies all of a request but its body.
+pub(crate) fn copy<B>(request: &Request<B>) -> Request<()> {
+    let mut copy = Request::new(());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
+}
+
 /// Splits an authority into host and port: `[::1]:80` into `[::1]` and 80.
 fn split_authority(authority: &str) -> (&str, Option<u16>) {
     let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

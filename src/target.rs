@@ -10,7 +10,7 @@ use tower::{BoxError, Service};
 
 use crate::{
     body::Body,
-    endpoint::{Address, Endpoint, InProcess, InvalidAddress},
+    endpoint::{Address, Endpoint, InProcess, InvalidAddress, Transport},
     health::Health,
     id::TargetId,
     lease::Load,
@@ -138,6 +138,12 @@ impl Target {
     }
 }
 
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address)
+    }
+}
+
 /// A registered target: its name, its counts, its health, and what answers for it.
 ///
 /// All four outlive a change of weights or of the set.
@@ -157,6 +163,20 @@ impl Member {
         endpoint: Arc<Endpoint>,
     ) -> Self {
         Self { id, load, health, endpoint }
+    }
+
+    /// Makes a member of no group, which nobody checks.
+    pub(crate) fn alone(target: Target, transport: Transport) -> Self {
+        let (load, health) = (Arc::<Load>::default(), Arc::new(Health::unchecked()));
+        let endpoint = Endpoint::new(target.address, transport, Arc::clone(&load));
+        Self::new(target.id, load, health, Arc::new(endpoint))
+    }
+
+    /// Makes the same member, reached in another way.
+    pub(crate) fn by(&self, transport: Transport) -> Self {
+        let Self { id, load, health, endpoint } = self.clone();
+        let endpoint = endpoint.moved(endpoint.address().clone(), transport);
+        Self::new(id, load, health, Arc::new(endpoint))
     }
 
     /// Returns its name in the group.

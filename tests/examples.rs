@@ -61,9 +61,15 @@ fn serve(name: &str) -> Serving {
 impl Serving {
     /// Asks on a connection of its own; the status and the body.
     fn get(&self, path: &str) -> (u16, String) {
+        self.get_with(path, "")
+    }
+
+    /// The same with more fields.
+    fn get_with(&self, path: &str, fields: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let head = format!("GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n{fields}\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -135,6 +141,18 @@ fn hyper_app_balances_and_tells_the_port() {
     let port = app.address.rsplit(':').next().unwrap();
     assert_eq!(app.get("/a?b=1").1, format!("one /a?b=1 {port}\n"));
     assert_eq!(app.get("/").1, format!("two / {port}\n"));
+}
+
+#[test]
+fn forward_goes_where_the_program_says() {
+    let app = serve("forward");
+    let red = app.get_with("/a", "X-Tenant: red\r\n");
+    assert_eq!(red, (200, "red /a for 127.0.0.1\n".to_owned()));
+    let blue = app.get_with("/b", "X-Tenant: blue\r\nX-Forwarded-For: 192.0.2.1\r\n");
+    assert_eq!(blue, (200, "blue /b for 192.0.2.1, 127.0.0.1\n".to_owned()));
+    assert_eq!(app.get("/").0, 404);
+    assert_eq!(app.get_with("/", "X-Tenant: red\r\nContent-Length: 0\r\nExpect: more\r\n").0, 417);
+    until("none is in flight", || app.get("/load").1 == "blue 0\nred 0\n");
 }
 
 #[test]

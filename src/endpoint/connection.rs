@@ -4,7 +4,7 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::client::conn::http1::SendRequest;
 
 use super::{early, framing, seat::Seat};
@@ -61,6 +61,9 @@ impl Idle {
         };
         let mut failed = match answer {
             Ok(response) => {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    seat.traffic.switch();
+                }
                 let mut response =
                     response.map(|body| Body::from_wire(body, Arc::clone(&seat.fate)));
                 if let Some(upload) = upload {

@@ -27,7 +27,7 @@ use tokio::{net::TcpStream, runtime::Handle, time::Instant};
 pub use self::{
     address::{Address, InvalidAddress},
     local::InProcess,
-    transport::Transport,
+    transport::{InvalidTransport, Transport},
 };
 use self::{connection::Lost, live::Live, pool::Pool, traffic::Place};
 pub(crate) use self::{
@@ -37,6 +37,7 @@ pub(crate) use self::{
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},
+    head,
     lease::{Account, Load},
 };
 
@@ -125,7 +126,7 @@ impl Endpoint {
         let Ok(runtime) = Handle::try_current() else { return Err(no_runtime(request)) };
         let (mut request, mut lost) = (request, false);
         if let Some(idle) = pool.take(runtime.id()) {
-            let copy = is_replayable(&request).then(|| copy_head(&request));
+            let copy = is_replayable(&request).then(|| copy(&request));
             let fate = idle.fate();
             account.sending(true);
             request = match (idle.send(request).await, copy) {
@@ -233,11 +234,7 @@ impl Endpoint {
             Err(error) => return Err(Error::new(Kind::Connect, error).with_unsent(request)),
         };
         let (fate, replayable) = (idle.fate(), is_replayable(&request));
-        let copy = request.body().is_end_stream().then(|| {
-            let mut copy = copy_head(&request);
-            *copy.extensions_mut() = request.extensions().clone();
-            copy
-        });
+        let copy = request.body().is_end_stream().then(|| copy(&request));
         let unsent = match (idle.send(request).await, copy) {
             (Ok(response), _) => {
                 pool.note_alive();
@@ -313,14 +310,9 @@ pub(crate) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
-/// Copies all but the extensions, which hyper does not read, and the body, of which there is none.
-fn copy_head(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::default());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+/// Copies a request without a body. Its extensions too, since it may yet go to another target.
+fn copy(request: &Request<Body>) -> Request<Body> {
+    head::copy(request).map(|()| Body::default())
 }
 
 /// Says what broke an exchange of which something may have been sent.

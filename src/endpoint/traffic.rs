@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -29,6 +29,8 @@ pub(super) struct Traffic {
     /// How many bytes may have come while the head of an answer is awaited.
     received_max: AtomicU64,
     doubt: Mutex<Doubt>,
+    /// Whether the stream has changed its protocol, so that it is not hyper that writes.
+    switched: AtomicBool,
 }
 
 /// Whether the head of an answer has come, of which only the one who waits for it knows.
@@ -46,6 +48,7 @@ impl Default for Traffic {
             written: AtomicU64::new(0),
             received_max: AtomicU64::new(u64::MAX),
             doubt: Mutex::default(),
+            switched: AtomicBool::new(false),
         }
     }
 }
@@ -84,6 +87,11 @@ impl Traffic {
         }
     }
 
+    /// Says that what is written from now on belongs to another protocol.
+    pub(super) fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+
     /// Tells, before more is read, whether it is in doubt that the head of the answer has come.
     fn raises_doubt(&self, reader: &Waker) -> bool {
         let is_too_much =
@@ -111,7 +119,8 @@ impl Traffic {
     /// Counts what was written.
     ///
     /// That the other side takes no more is for the reading side to find out: there may be an answer
-    /// before the end, and hyper would throw it away.
+    /// before the end, and hyper would throw it away. A tunnel reads no more once the other side has
+    /// ended, so it is told.
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         match &written {
@@ -119,7 +128,8 @@ impl Traffic {
                 self.written.fetch_add(*count as u64, Ordering::Relaxed);
             }
             Poll::Ready(Err(error))
-                if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) =>
+                if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+                    && !self.switched.load(Ordering::Relaxed) =>
             {
                 return Poll::Pending;
             }

@@ -151,22 +151,38 @@ impl Transport {
         self
     }
 
-    /// Names the numbers, none of which may be zero.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 2] {
-        [
-            ("connections_max", u64::try_from(self.connections_max).unwrap_or(u64::MAX)),
-            ("requests_per_connection_max", self.requests_per_connection_max),
-        ]
-    }
-
-    /// Names the timeouts, none of which may be zero.
-    pub(crate) fn timeouts(&self) -> [(&'static str, Duration); 5] {
-        [
-            ("connection_age_max", self.connection_age_max),
+    /// Fails if a timeout or number is 0.
+    pub(crate) fn check(&self) -> Result<(), InvalidTransport> {
+        let zero = Duration::ZERO;
+        let timeouts = [
             ("connect_timeout", self.connect_timeout),
             ("answer_timeout", self.answer_timeout),
             ("idle_timeout", self.idle_timeout),
             ("connection_idle_timeout", self.connection_idle_timeout),
-        ]
+            ("connection_age_max", self.connection_age_max),
+        ];
+        let timeouts = timeouts.into_iter().filter(|(_, timeout)| *timeout == zero);
+        let counts = [
+            ("connections_max", self.connections_max == 0),
+            ("requests_per_connection_max", self.requests_per_connection_max == 0),
+        ];
+        let counts = counts.into_iter().filter(|(_, is_zero)| *is_zero);
+        let errors = timeouts
+            .map(|(name, _)| format!("{name} 0s: expected more"))
+            .chain(counts.map(|(name, _)| format!("{name} 0: expected 1 or more")))
+            .collect::<Vec<_>>();
+        if errors.is_empty() { Ok(()) } else { Err(InvalidTransport(errors)) }
+    }
+}
+
+/// Why settings cannot be: everything that is wrong, one sentence each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("transport: {}", self.0.join(", "))]
+pub struct InvalidTransport(Vec<String>);
+
+impl InvalidTransport {
+    /// Returns each error.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 }

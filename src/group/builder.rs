@@ -176,15 +176,8 @@ impl TargetGroupBuilder {
             errors.extend(wrong.into_iter().map(|error| format!("health check: {error}")));
             None
         });
-        for (name, timeout) in self.transport.timeouts() {
-            if timeout.is_zero() {
-                errors.push(format!("transport: {name} 0s: expected more"));
-            }
-        }
-        for (name, count) in self.transport.counts() {
-            if count == 0 {
-                errors.push(format!("transport: {name} 0: expected 1 or more"));
-            }
+        if let Err(wrong) = self.transport.check() {
+            errors.extend(wrong.iter().map(|error| format!("transport: {error}")));
         }
         let wrong = self.retry.iter().flat_map(RetryPolicy::errors);
         errors.extend(wrong.map(|error| format!("retry: {error}")));

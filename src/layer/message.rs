@@ -11,6 +11,7 @@ use crate::{
     head::{Head, Peer},
     id::{GroupName, RuleId, TargetId},
     lease::Lease,
+    proxy::Via,
     target::Member,
 };
 
@@ -42,6 +43,7 @@ pub(super) struct Route {
     pub(super) prefer: Option<TargetId>,
     pub(super) tried: Vec<TargetId>,
     pub(super) deadline: Option<Instant>,
+    pub(super) via: Option<Via>,
 }
 
 impl Route {
@@ -55,8 +57,8 @@ impl Route {
 impl Routed {
     /// Routes a request to a group by a rule.
     pub fn new(request: Request<Body>, rule: RuleId, group: TargetGroup) -> Self {
-        let (peer, prefer, tried, deadline) = (None, None, Vec::new(), None);
-        let route = Route { peer, rule, group, prefer, tried, deadline };
+        let (peer, prefer, tried, deadline, via) = (None, None, Vec::new(), None, None);
+        let route = Route { peer, rule, group, prefer, tried, deadline, via };
         Self { request, route }
     }
 
@@ -85,6 +87,13 @@ impl Routed {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
         self.route.deadline = deadline;
+        self
+    }
+
+    /// Says under which name this proxy goes into the Via of the answer.
+    #[must_use]
+    pub fn with_via(mut self, via: Option<Via>) -> Self {
+        self.route.via = via;
         self
     }
 
@@ -179,6 +188,7 @@ pub struct Assigned {
     pub(super) fail_open: bool,
     pub(super) attempt: u32,
     pub(super) deadline: Option<Instant>,
+    pub(super) via: Option<Via>,
 }
 
 impl Assigned {
@@ -190,8 +200,8 @@ impl Assigned {
         member: Arc<Member>,
         lease: Lease,
     ) -> Self {
-        let (peer, fail_open, attempt, deadline) = (None, false, 1, None);
-        Self { request, rule, group, member, lease, peer, fail_open, attempt, deadline }
+        let (peer, fail_open, attempt, deadline, via) = (None, false, 1, None, None);
+        Self { request, rule, group, member, lease, peer, fail_open, attempt, deadline, via }
     }
 
     /// Says who the client is, for a balancer that is the target.
@@ -219,6 +229,13 @@ impl Assigned {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Says under which name this proxy goes into the Via of the answer.
+    #[must_use]
+    pub fn with_via(mut self, via: Option<Via>) -> Self {
+        self.via = via;
         self
     }
 

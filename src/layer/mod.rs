@@ -6,18 +6,22 @@
 //! `.map_err(Error::from)`. [`LoadBalancer`](crate::LoadBalancer) is the stack in one expression.
 
 mod respond;
+mod arrival;
 mod rules;
 mod sticky;
 mod retry;
 mod select;
 mod health;
 mod forward;
+mod forward_to;
 mod message;
 mod served;
 mod stage;
 
 pub use self::{
+    arrival::ArrivalFuture,
     forward::Forward,
+    forward_to::ForwardTo,
     health::{Health, HealthLayer},
     message::{Assigned, Routed},
     respond::{Respond, RespondFuture, RespondLayer},

@@ -14,7 +14,7 @@ use std::{
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use tower::{Layer, Service};
 
-use super::{served::Served, stage::Stage};
+use super::{rules::RulesLayer, served::Served, stage::Stage};
 use crate::{
     body::Body,
     endpoint::panic_text,
@@ -48,7 +48,27 @@ pub(crate) type OnError = Arc<dyn Fn(&Error) -> Response<Body> + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct RespondLayer {
     on_error: Option<OnError>,
-    proxy_status: Option<ProxyStatus>,
+    name: Name,
+}
+
+/// Under which name this proxy goes into Proxy-Status.
+#[derive(Clone, Default)]
+enum Name {
+    #[default]
+    None,
+    Always(ProxyStatus),
+    /// The one that the options of the rules say.
+    By(RulesLayer),
+}
+
+impl Name {
+    fn get(&self) -> Option<ProxyStatus> {
+        match self {
+            Self::None => None,
+            Self::Always(name) => Some(name.clone()),
+            Self::By(rules) => rules.proxy_status(),
+        }
+    }
 }
 
 impl RespondLayer {
@@ -70,12 +90,14 @@ impl RespondLayer {
     /// Has every answer say whose it is, as
     /// [`HttpOptions::proxy_status`](crate::proxy::HttpOptions::proxy_status) does.
     #[must_use]
-    pub fn proxy_status(self, name: ProxyStatus) -> Self {
-        self.with_proxy_status(Some(name))
+    pub fn proxy_status(mut self, name: ProxyStatus) -> Self {
+        self.name = Name::Always(name);
+        self
     }
 
-    pub(crate) fn with_proxy_status(mut self, status: Option<ProxyStatus>) -> Self {
-        self.proxy_status = status;
+    /// Has the options of the rules say that, also when they change.
+    pub(crate) fn named_by(mut self, rules: RulesLayer) -> Self {
+        self.name = Name::By(rules);
         self
     }
 }
@@ -84,8 +106,8 @@ impl<S> Layer<S> for RespondLayer {
     type Service = Respond<S>;
 
     fn layer(&self, inner: S) -> Respond<S> {
-        let Self { on_error, proxy_status } = self.clone();
-        Respond { inner, on_error, proxy_status, failed: None }
+        let Self { on_error, name } = self.clone();
+        Respond { inner, on_error, name, failed: None }
     }
 }
 
@@ -94,7 +116,7 @@ impl<S> Layer<S> for RespondLayer {
 pub struct Respond<S> {
     inner: S,
     on_error: Option<OnError>,
-    proxy_status: Option<ProxyStatus>,
+    name: Name,
     /// What `poll_ready` failed with; the next call is answered with it.
     failed: Option<Error>,
 }
@@ -102,9 +124,9 @@ pub struct Respond<S> {
 /// What this one failed with stays with this one: a clone was not found ready yet.
 impl<S: Clone> Clone for Respond<S> {
     fn clone(&self) -> Self {
-        let Self { inner, on_error, proxy_status, .. } = self;
-        let (on_error, proxy_status) = (on_error.clone(), proxy_status.clone());
-        Self { inner: inner.clone(), on_error, proxy_status, failed: None }
+        let Self { inner, on_error, name, .. } = self;
+        let (on_error, name) = (on_error.clone(), name.clone());
+        Self { inner: inner.clone(), on_error, name, failed: None }
     }
 }
 
@@ -137,7 +159,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> RespondFuture<S::Future> {
         let version = request.version();
-        let (on_error, proxy_status) = (self.on_error.clone(), self.proxy_status.clone());
+        let (on_error, proxy_status) = (self.on_error.clone(), self.name.get());
         let state = match self.failed.take() {
             Some(error) => State::Failed { error: Some(error) },
             None => State::Called { future: self.inner.call(request) },

@@ -5,7 +5,6 @@
 
 use std::{
     fmt,
-    future::{Ready, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,12 +15,16 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use futures_util::future::Either;
 use http::{Extensions, Request, Response};
 use tokio::{runtime::Handle, time::Instant};
 use tower::{BoxError, Layer, Service};
 
-use super::{message::Routed, served::Served, stage::Stage};
+use super::{
+    arrival::{self, ArrivalFuture, Known},
+    message::Routed,
+    served::Served,
+    stage::Stage,
+};
 use crate::{
     body::Body,
     check::Use,
@@ -29,7 +32,7 @@ use crate::{
     error::{Error, Kind},
     group::TargetGroup,
     head::{Head, Peer},
-    proxy::{self, HttpOptions, Introduction, Screened},
+    proxy::{HttpOptions, ProxyStatus, Screened},
     rule::{Action, Explanation, RuleTable},
 };
 
@@ -116,7 +119,7 @@ impl RulesLayer {
         self.install(Some(table), None);
     }
 
-    /// Swaps what is done with all messages, but for Via; requests that are under way go on by the old.
+    /// Swaps what is done with all messages; requests that are under way go on by the old.
     pub fn set_options(&self, options: impl Into<Arc<HttpOptions>>) {
         self.install(None, Some(options.into()));
     }
@@ -139,14 +142,14 @@ impl RulesLayer {
         })
     }
 
-    fn warn_of_no_peer(&self) {
-        if !self.0.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "nobody tells who the client is, so X-Forwarded-* are dropped and source-ip \
-                 conditions cannot be decided: set LoadBalancer::builder().peer(...), call \
-                 for_peer(...) for each connection, or put a Peer into the request's extensions"
-            );
-        }
+    /// Returns the name in Proxy-Status.
+    pub(super) fn proxy_status(&self) -> Option<ProxyStatus> {
+        self.0.installed.load().options.proxy_status.clone()
+    }
+
+    /// Returns the options as they are now.
+    pub(super) fn options(&self) -> Arc<HttpOptions> {
+        Arc::clone(&self.0.installed.load().options)
     }
 }
 
@@ -197,14 +200,6 @@ pub struct Rules<S> {
     inner: S,
 }
 
-/// A connection, and what was made of it once for all its requests.
-struct Known {
-    peer: Peer,
-    introduction: Introduction,
-    /// By which it was made.
-    options: Arc<HttpOptions>,
-}
-
 impl<S> Rules<S> {
     pub(crate) fn handle(&self) -> &RulesLayer {
         &self.layer
@@ -212,10 +207,7 @@ impl<S> Rules<S> {
 
     /// Says whose connection all requests come over.
     pub(crate) fn set_peer(&mut self, peer: Peer) {
-        let options = Arc::clone(&self.layer.0.installed.load().options);
-        let introduction = Introduction::of(&peer, &options);
-        let peer = proxy::mark_trusted(peer, &options);
-        self.known = Some(Arc::new(Known { peer, introduction, options }));
+        self.known = Some(Arc::new(Known::new(peer, &self.layer.options())));
     }
 
     /// Says what would be done with a request.
@@ -225,30 +217,14 @@ impl<S> Rules<S> {
         installed.table.explain(&Head::of(request, peer.as_ref()))
     }
 
-    /// Returns what was made of the connection, unless the options have changed since.
-    fn known(&self, options: &Arc<HttpOptions>) -> Option<&Known> {
-        self.known.as_deref().filter(|known| Arc::ptr_eq(&known.options, options))
-    }
-
     /// Returns who the client of a request is, if that is known.
     fn peer(&self, head: &Head<'_>, options: &Arc<HttpOptions>) -> Result<Option<Peer>, Error> {
-        // A balancer in front of this one, in this process, has found that out.
-        let forwarded = head.extensions.get::<Peer>().filter(|peer| peer.is_forwarded());
-        if forwarded.is_some() {
-            return Ok(forwarded.copied());
-        }
-        let peer = match (self.known(options), &self.known) {
-            (Some(known), _) => Some(known.peer),
-            (None, Some(known)) => Some(proxy::mark_trusted(known.peer, options)),
-            (None, None) => {
-                let found = self.layer.find_peer(head.extensions)?;
-                found.map(|peer| proxy::mark_trusted(peer, options))
-            }
-        };
-        Ok(peer.map(|peer| proxy::effective_peer(peer, head, options)))
+        let find = |extensions: &Extensions| self.layer.find_peer(extensions);
+        arrival::peer(head, self.known.as_deref(), options, find)
     }
 
-    fn decide<B>(&self, mut request: Request<B>) -> Result<Decision, Error>
+    /// Decides what becomes of a request, and whether its client's connection is to end with that.
+    fn decide<B>(&self, mut request: Request<B>, alone: &mut bool) -> Result<Decision, Error>
     where
         B: http_body::Body + Send + 'static,
         B::Data: Send,
@@ -257,41 +233,31 @@ impl<S> Rules<S> {
         let installed = self.layer.0.installed.load();
         installed.look_after(self.layer.0.started);
         let options = &installed.options;
-        let peer = self.peer(&Head::of(&request, None), options)?;
-        if peer.is_none() {
-            self.layer.warn_of_no_peer();
-        }
-        let alone = match proxy::screen(&mut request, peer.as_ref(), options)? {
-            Screened::Pass => false,
-            Screened::PassAlone => true,
+        let (known, warned) = (self.known.as_deref(), &self.layer.0.warned);
+        let find = |extensions: &Extensions| self.layer.find_peer(extensions);
+        let (peer, screened) = arrival::receive(&mut request, known, options, warned, find)?;
+        match screened {
+            Screened::Pass => {}
+            Screened::PassAlone => *alone = true,
             Screened::LastHop => return Ok(Decision::Answer(Response::new(Body::default()))),
-        };
+        }
         let head = Head::of(&request, peer.as_ref());
-        let found = installed.table.first_match(&head).map_err(|error| error.with_alone(alone))?;
+        let found = installed.table.first_match(&head)?;
         let rule = found.rule();
         let mut response = match found.action() {
             Action::Forward(forward) => {
                 let group = installed.table.choose_group(forward).cloned();
-                let none = || Error::from(Kind::NoTarget).with_rule(rule).with_alone(alone);
-                let group = group.ok_or_else(none)?;
-                let mut request = request.map(|body| options.limit_body(Body::new(body)));
-                let known = self.known(options).map(|known| &known.introduction);
-                proxy::introduce(&mut request, peer.as_ref(), known, options);
-                if alone {
-                    proxy::send_alone(request.headers_mut());
-                }
-                let deadline = options.request_timeout.map(|limit| Instant::now() + limit);
+                let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
+                let request = arrival::introduce(request, peer.as_ref(), known, options, *alone);
                 let routed = Routed::new(request, rule, group).with_peer(peer);
-                return Ok(Decision::Forward(routed.with_deadline(deadline)));
+                let routed = routed.with_deadline(options.deadline()).with_via(options.via.clone());
+                return Ok(Decision::Forward(routed));
             }
             Action::Redirect(redirect) => {
-                redirect.response(&head).map_err(|error| error.with_rule(rule).with_alone(alone))?
+                redirect.response(&head).map_err(|error| error.with_rule(rule))?
             }
             Action::FixedResponse(fixed) => fixed.response(),
         };
-        if alone {
-            proxy::send_alone(response.headers_mut());
-        }
         response.extensions_mut().insert(Served::by_rule(rule));
         Ok(Decision::Answer(response))
     }
@@ -312,17 +278,18 @@ where
 {
     type Response = Response<Body>;
     type Error = Error;
-    type Future = Either<Ready<Result<Response<Body>, Error>>, S::Future>;
+    type Future = ArrivalFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.decide(request) {
-            Ok(Decision::Forward(routed)) => Either::Right(self.inner.call(routed)),
-            Ok(Decision::Answer(response)) => Either::Left(ready(Ok(response))),
-            Err(error) => Either::Left(ready(Err(error))),
+        let mut alone = false;
+        match self.decide(request, &mut alone) {
+            Ok(Decision::Forward(routed)) => ArrivalFuture::called(self.inner.call(routed), alone),
+            Ok(Decision::Answer(response)) => ArrivalFuture::answered(Ok(response), alone),
+            Err(error) => ArrivalFuture::answered(Err(error), alone),
         }
     }
 }

@@ -19,7 +19,6 @@ use super::{
 use crate::{
     body::Body,
     error::{Error, Kind},
-    proxy,
 };
 
 /// Makes [`Select`].
@@ -80,19 +79,14 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
     fn call(&mut self, routed: Routed) -> Self::Future {
         // The attempt before has used its time up; no target is to be blamed for this one.
         if routed.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
-            let alone = proxy::goes_alone(routed.request().headers());
             let error = Error::from(Kind::RequestTimeout).with_rule(routed.rule());
-            let error = error.with_group(routed.group().name().clone()).with_alone(alone);
+            let error = error.with_group(routed.group().name().clone());
             return Either::Left(ready(Err(error)));
         }
         let picked = routed.group().assign(&routed.head(), routed.prefer(), routed.tried());
         let assignment = match picked {
             Ok(assignment) => assignment,
-            Err(error) => {
-                let alone = proxy::goes_alone(routed.request().headers());
-                let error = error.with_rule(routed.rule()).with_alone(alone);
-                return Either::Left(ready(Err(error)));
-            }
+            Err(error) => return Either::Left(ready(Err(error.with_rule(routed.rule())))),
         };
         let (request, route) = routed.into_parts();
         let attempt = u32::try_from(route.tried.len() + 1).unwrap_or(u32::MAX);
@@ -102,7 +96,8 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
                 .with_peer(route.peer)
                 .with_fail_open(assignment.fail_open)
                 .with_attempt(attempt)
-                .with_deadline(route.deadline);
+                .with_deadline(route.deadline)
+                .with_via(route.via);
         Either::Right(self.inner.call(assigned))
     }
 }

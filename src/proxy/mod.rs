@@ -32,7 +32,7 @@ pub use self::{
 pub(crate) use self::{
     headers::{effective_peer, introduce, mark_trusted, return_to_client},
     introduction::Introduction,
-    screen::{Screened, goes_alone, screen, send_alone},
+    screen::{Screened, screen, send_alone},
     status::AnswerOf,
     upgrade::Asked,
 };

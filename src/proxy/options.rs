@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{
     desync::DesyncMode, limits::Limits, status::ProxyStatus, trace_id::TraceIds, via::Via,
 };
@@ -289,6 +291,11 @@ impl HttpOptions {
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = Some(timeout.min(WAIT_MAX));
         self
+    }
+
+    /// Returns until when a request that is routed now may last.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.request_timeout.map(|limit| Instant::now() + limit)
     }
 
     /// Limits a body whose length is not known beforehand.

@@ -1,16 +1,23 @@
 //! Requests that no target may get, and such as must be alone on their connections: what is told of
 //! them, and which connections are closed.
 
-use http::{Request, Version};
+use std::time::SystemTime;
+
+use http::{HeaderMap, Request, Response, Version};
 use pointsman::{
     Body, LoadBalancer, RuleTable, Target, TargetGroup,
-    error::Kind,
-    proxy::{DesyncMode, HttpOptions},
+    error::{Error, Kind},
+    head::Head,
+    id::{GroupName, TargetId},
+    layer::{RespondLayer, Routed, RulesLayer},
+    proxy::{DesyncMode, HttpOptions, ProxyStatus, Via},
     rule::{FixedResponse, Redirect},
+    stickiness::{Session, Stickiness},
 };
+use tower::{BoxError, Layer, ServiceExt, service_fn, timeout::error::Elapsed};
 use tracing::Level;
 
-use crate::support::{Answer, Events, Refusing, balancer, get, group_of, send};
+use crate::support::{Answer, Events, Refusing, balancer, get, group, group_of, send};
 
 fn with_mode(group: &TargetGroup, mode: DesyncMode) -> LoadBalancer {
     let options = HttpOptions::new().desync_mode(mode);
@@ -98,10 +105,46 @@ async fn whatever_answers_a_doubtful_request_closes_the_connection() {
     }
 }
 
+/// A stickiness whose word cannot be relied on.
+#[derive(Debug)]
+struct Broken;
+
+impl Stickiness for Broken {
+    fn recall(&self, _: &GroupName, _: &Head<'_>, _: SystemTime) -> Session {
+        panic!("broken")
+    }
+
+    fn remember(&self, _: &GroupName, _: &Session, _: &TargetId, _: &mut HeaderMap, _: SystemTime) {
+    }
+}
+
+#[tokio::test]
+async fn so_do_answers_of_floors_that_know_nothing_of_it() {
+    let sticky = group("web").stickiness(Broken).build().unwrap();
+    let answer = send(&balancer(&sticky), ambiguous()).await;
+    assert_eq!((answer.status, closes(&answer)), (500, true));
+
+    // A layer of somebody else's between the floors.
+    let late = service_fn(|_: Routed| async {
+        Err::<Response<Body>, _>(Error::from(BoxError::from(Elapsed::new())))
+    });
+    let rules = RulesLayer::with_options(
+        RuleTable::forward_to(&group_of("web", &["one"])),
+        HttpOptions::new(),
+        |_| None,
+    );
+    let stack = RespondLayer::new().layer(rules.layer(late));
+    let response = stack.oneshot(ambiguous()).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["connection"] == "close"),
+        (504, true)
+    );
+}
+
 #[tokio::test]
 async fn a_refusal_closes_a_connection_that_carries_nothing_else() {
     let balancer = LoadBalancer::builder().on_error(|error| {
-        let mut response = http::Response::new(Body::from("mine"));
+        let mut response = Response::new(Body::from("mine"));
         *response.status_mut() = error.status();
         response
     });
@@ -130,4 +173,25 @@ async fn what_is_done_with_messages_can_be_changed_beside_the_rules() {
     handle.set_http(HttpOptions::new());
     assert_eq!(send(&balancer, severe()).await.status, 400);
     assert_eq!(send(&balancer, get("/")).await.text(), "api 1");
+}
+
+#[tokio::test]
+async fn the_names_in_answers_change_with_the_options() {
+    let balancer = balancer(&group_of("web", &["one"]));
+    let names = async |balancer: &LoadBalancer, request| {
+        let answer = send(balancer, request).await;
+        let name = |name| answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        (name("via"), name("proxy-status"))
+    };
+    assert_eq!(names(&balancer, get("/")).await, (None, None));
+    let handle = balancer.clone();
+    let options = HttpOptions::new().via(Via::new("new").unwrap());
+    handle.set_http(options.proxy_status(ProxyStatus::new("edge").unwrap()));
+    let (via, status) = names(&balancer, get("/")).await;
+    assert_eq!(via.as_deref(), Some("1.1 new"));
+    assert_eq!(status.as_deref(), Some("edge; received-status=200"));
+    let (via, status) = names(&balancer, severe()).await;
+    assert_eq!((via, status.as_deref()), (None, Some("edge; error=http_request_error")));
+    handle.set_http(HttpOptions::new());
+    assert_eq!(names(&balancer, get("/")).await, (None, None));
 }

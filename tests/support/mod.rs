@@ -23,8 +23,12 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use pointsman::{Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup};
+use pointsman::{
+    Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
+    layer::{ForwardTo, RespondLayer},
+};
 use tokio::{net::TcpSocket, task::JoinHandle};
+use tower::{Layer, Service};
 
 use self::socket::Socket;
 
@@ -167,9 +171,25 @@ impl Server {
     /// A hyper server around a balancer, which is told who the client is.
     pub async fn balancing(balancer: &LoadBalancer) -> Self {
         let balancer = balancer.clone();
+        Self::serving(move |peer| balancer.for_peer(peer)).await
+    }
+
+    /// The same around a service that forwards to one target.
+    pub async fn forwarding(forward: &ForwardTo) -> Self {
+        let forward = forward.clone();
+        Self::serving(move |peer| RespondLayer::new().layer(forward.for_peer(peer))).await
+    }
+
+    /// A hyper server around a service for each client.
+    pub async fn serving<S>(service_for: impl Fn(Peer) -> S + Send + 'static) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+    {
         Self::accept(([127, 0, 0, 1], 0).into(), move |stream, peer, _| {
             let peer = Peer::new(peer).local(stream.local_addr().unwrap());
-            let service = TowerToHyperService::new(balancer.for_peer(peer));
+            let service = TowerToHyperService::new(service_for(peer));
             async move {
                 let http = hyper::server::conn::http1::Builder::new();
                 _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;

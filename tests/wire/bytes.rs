@@ -1,8 +1,9 @@
 //! What a target receives and what a client gets back, byte for byte.
 
+use pointsman::layer::ForwardTo;
 use tokio::net::TcpListener;
 
-use crate::support::{Front, socket::Socket, soon};
+use crate::support::{Front, Server, socket::Socket, soon, until};
 
 /// An answer with nothing special, which reaches the client as it is.
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ndate: D\r\n\r\nok";
@@ -11,35 +12,55 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ndate: D\r\n\r\nok";
 const FORWARDED: &str =
     "x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-port: {port}\r\n";
 
-/// Sends a request through a balancer to a target that gives this answer, and compares all that the
-/// target received and all that the client got.
+/// Sends a request through a balancer, and through what forwards on its own, to a target that gives
+/// this answer, and compares all that the target received and all that the client got.
 ///
-/// In `received`, `{forwarded}` is [`FORWARDED`], and `{target}` the target's own address. The target ends its connection after an answer without a length. A character is a byte.
+/// In `received`, `{forwarded}` is [`FORWARDED`], and `{target}` the target's own address. The target
+/// ends its connection after an answer without a length. A character is a byte.
 async fn check(request: &str, received: &str, answer: &str, got: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let front = Front::of([address]).await;
+    check_by(&front.server, &listener, request, received, answer, got).await;
+    front.at_rest().await;
+    assert_eq!(front.group.status().targets[0].answered, 1);
+
+    let forward = ForwardTo::new(address);
+    let server = Server::forwarding(&forward).await;
+    check_by(&server, &listener, request, received, answer, got).await;
+    until("no exchange is in flight", || forward.in_flight() == 0).await;
+}
+
+async fn check_by(
+    server: &Server,
+    listener: &TcpListener,
+    request: &str,
+    received: &str,
+    answer: &str,
+    got: &str,
+) {
     let received = received
         .replace("{forwarded}", FORWARDED)
-        .replace("{port}", &front.address().port().to_string())
-        .replace("{target}", &address.to_string());
+        .replace("{port}", &server.address.port().to_string())
+        .replace("{target}", &listener.local_addr().unwrap().to_string());
     let (request, received, got) = (bytes(request), bytes(&received), bytes(got));
 
-    let mut client = Socket::connect(front.address()).await;
+    let mut client = Socket::connect(server.address).await;
     client.send(request).await.unwrap();
     let mut target = Socket::new(soon("a connection", listener.accept()).await.unwrap().0);
     same("the target received", &target.first(received.len()).await, &received);
     target.send(bytes(answer)).await.unwrap();
-    if !answer.contains("content-length") {
+    let ends = !answer.contains("content-length");
+    if ends {
         target.finish().await;
     }
     same("the client got", &client.first(got.len()).await, &got);
 
     client.finish().await;
     same("the client got more", &client.rest().await, b"");
-    front.at_rest().await;
-    assert_eq!(front.group.status().targets[0].answered, 1);
-    drop(front);
+    if !ends {
+        target.finish().await;
+    }
     same("the target received more", &target.rest().await, b"");
 }
 

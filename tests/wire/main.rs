@@ -20,6 +20,7 @@ mod deadlines;
 mod desync;
 mod draining;
 mod early;
+mod forward_to;
 mod heads;
 mod headers;
 mod killed;

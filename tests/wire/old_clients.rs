@@ -2,6 +2,7 @@
 
 use crate::support::{
     Front, Server,
+    programs::Port,
     socket::{Socket, field, status},
     until,
 };
@@ -40,6 +41,28 @@ async fn what_comes_in_chunks_goes_out_without_and_ends_with_the_connection() {
         assert_eq!(field(&head, "content-length"), None);
         assert_eq!(field(&head, "connection"), None);
         assert_eq!(body, "helloworld");
+    }
+}
+
+/// That a client is an old one is remembered on each attempt.
+#[tokio::test]
+async fn the_answer_of_another_target_is_the_same_to_them() {
+    let gone = Port::reserve();
+    let target = Server::by_hand(|mut socket, _| async move {
+        while socket.request().await.is_some() {
+            _ = socket.send(CHUNKED).await;
+        }
+    })
+    .await;
+    let front = Front::of([gone.address, target.address]).await;
+    for _ in 0..2 {
+        let mut client = Socket::connect(front.address()).await;
+        client.send("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").await.unwrap();
+        let head = client.head().await;
+        assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
+        assert_eq!(field(&head, "connection"), None);
+        assert_eq!(client.rest().await, b"helloworld");
+        front.at_rest().await;
     }
 }
 

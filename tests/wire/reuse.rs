@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -11,7 +12,7 @@ use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use pointsman::{Body, LoadBalancer, RuleTable, Target, TargetGroup, endpoint::Transport};
 use tokio::{sync::Barrier, task::JoinSet};
-use tower::ServiceExt;
+use tower::{ServiceExt, service_fn};
 
 use crate::support::{
     Front, MANY_SOCKETS, Server, at_rest, client, fetch, get, socket::Socket, soon, until,
@@ -173,6 +174,32 @@ async fn a_request_that_ends_its_targets_ends_two_at_most() {
     assert_eq!(get(&client, front.uri("/deadly")).await.0, 502);
     assert_eq!(arrivals(&arrived, &Method::GET, "/deadly"), 3);
     front.at_rest().await;
+}
+
+/// What earlier layers left with a request, whoever picks and answers sees on each attempt.
+#[tokio::test]
+async fn a_lost_request_goes_to_another_target_with_its_extensions() {
+    let arrived = Arrived::default();
+    let group = TargetGroup::builder("web").build().unwrap();
+    group.register(Target::new(mortal(&arrived).await));
+    let told = |request: Request<Body>| async move {
+        let told = request.extensions().get::<&str>().copied().unwrap_or("nothing");
+        Ok::<_, Infallible>(Response::new(Body::from(told)))
+    };
+    group.register(Target::service("local", service_fn(told)));
+    let balancer = LoadBalancer::new(RuleTable::forward_to(&group));
+    let ask = async || {
+        let request = Request::get("/").extension("kept").body(Body::default()).unwrap();
+        let body = balancer.clone().oneshot(request).await.unwrap().into_body();
+        soon("an answer", body.collect()).await.unwrap().to_bytes()
+    };
+    assert_eq!(ask().await, "");
+    until("it is kept", || group.status().targets[0].connections_idle == 1).await;
+    assert_eq!(ask().await, "kept");
+    // By the first target, which ends with it, and then by the second.
+    assert_eq!(ask().await, "kept");
+    assert_eq!(arrivals(&arrived, &Method::GET, "/"), 1);
+    at_rest(&group).await;
 }
 
 /// How a target that ends treats its connections, the one before the other: so many requests each

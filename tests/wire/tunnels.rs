@@ -532,6 +532,21 @@ async fn a_target_that_vanishes_closes_the_clients_side() {
     }
 }
 
+/// Nothing more is read of it, so that only writing tells.
+#[tokio::test]
+async fn a_target_that_ends_and_then_vanishes_closes_the_tunnel() {
+    let (server, mut connections) = handed_over().await;
+    let front = Front::of([server.address]).await;
+    let (mut client, mut target) = tunnel(&front, &mut connections).await;
+    target.finish().await;
+    assert!(client.rest().await.is_empty());
+    drop(target);
+    let sending = async { while client.send("more").await.is_ok() {} };
+    soon("the end of the client's side", sending).await;
+    front.at_rest().await;
+    assert_eq!(front.group.status().targets[0].failed, 0, "it said that it would send no more");
+}
+
 #[tokio::test]
 async fn a_connection_that_was_a_tunnel_is_never_used_again() {
     let (target, _told) = answering(&[AGREE]).await;

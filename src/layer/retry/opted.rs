@@ -13,6 +13,7 @@ use crate::{
     body::{Body, Replay},
     error::Error,
     group::RetryPolicy,
+    head,
     id::TargetId,
     layer::message::{Route, Routed},
 };
@@ -123,13 +124,7 @@ impl Copy {
             *body = read;
             Some(replay)
         };
-        let mut head = Request::new(());
-        *head.method_mut() = request.method().clone();
-        *head.uri_mut() = request.uri().clone();
-        *head.version_mut() = request.version();
-        *head.headers_mut() = request.headers().clone();
-        *head.extensions_mut() = request.extensions().clone();
-        Some(Self { head, body })
+        Some(Self { head: head::copy(request), body })
     }
 
     fn is_whole(&self) -> bool {

@@ -80,11 +80,6 @@ pub(crate) fn send_alone(headers: &mut HeaderMap) {
     headers.append(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
-/// Tells whether [`send_alone`] was said.
-pub(crate) fn goes_alone(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| value == "close")
-}
-
 fn came_from_a_client(peer: Option<&Peer>) -> bool {
     peer.is_some_and(|peer| !peer.is_forwarded())
 }

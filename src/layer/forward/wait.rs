@@ -1,0 +1,171 @@
+//! How long the head of an answer is waited for, and whose fault it is when that is too long.
+//!
+//! All the deadlines are kept in one place, so that a target that is late is told from a client that
+//! stalls and from one that left. How long the answer's body may take is written on the body.
+
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::Request;
+use http_body::Body as _;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    body::Body,
+    endpoint::Transport,
+    error::{Error, Kind},
+    lease::Progress,
+};
+
+/// Until when the head of an answer is waited for.
+pub(super) struct Wait {
+    pub(super) began: Instant,
+    /// How long the target may take, from when the last of the request was handed on.
+    answer: Duration,
+    /// Of the request, in all its attempts.
+    deadline: Option<Instant>,
+    /// How far the request's body has come, if it has one.
+    pub(super) upload: Option<Arc<Progress>>,
+}
+
+impl Wait {
+    /// Begins with a request that is about to be sent, and limits how long the client may pause in its
+    /// body.
+    pub(super) fn begin(
+        request: &mut Request<Body>,
+        transport: &Transport,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let limit = transport.idle_timeout;
+        let upload = (!request.body().is_end_stream()).then(|| Arc::new(Progress::new(limit)));
+        if let Some(upload) = &upload {
+            request.body_mut().limit_client_idle(limit, Arc::clone(upload));
+        }
+        Self { began: Instant::now(), answer: transport.answer_timeout, deadline, upload }
+    }
+
+    /// Waits; from the end of the request on it is the target that is waited for.
+    pub(super) async fn head_of<T>(
+        &self,
+        mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
+    ) -> Result<T, Error> {
+        let mut late = pin!(sleep_until(self.or_deadline(self.began + self.answer)));
+        loop {
+            tokio::select! {
+                biased;
+                answer = answer.as_mut() => return answer,
+                () = &mut late => {}
+            }
+            self.check_deadline()?;
+            let now = Instant::now();
+            let due = self.upload.as_ref().map(|upload| upload.target_since() + self.answer);
+            match due.filter(|due| *due > now) {
+                // While the client is waited for, its next part may come at any time, and be the last.
+                Some(due) => late.as_mut().reset(self.or_deadline(due.min(now + self.answer))),
+                None => {
+                    let text = format!("no answer within {:?}", self.answer);
+                    return Err(Error::new(Kind::AnswerTimeout, text));
+                }
+            }
+        }
+    }
+
+    /// Tells whether the answer came before the end of the request.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.upload.as_deref().is_some_and(Progress::is_overtaken)
+    }
+
+    /// Returns which is earlier, the deadline or another time.
+    fn or_deadline(&self, other: Instant) -> Instant {
+        self.deadline.map_or(other, |deadline| deadline.min(other))
+    }
+
+    /// Fails if the deadline has passed, and says who was waited for.
+    fn check_deadline(&self) -> Result<(), Error> {
+        if self.deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            return Ok(());
+        }
+        if self.upload.as_deref().is_some_and(Progress::is_stalled) {
+            return Err(Error::new(Kind::ClientIdle, "its deadline passed"));
+        }
+        Err(Kind::RequestTimeout.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use http::Response;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+    use tower::{BoxError, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::{
+        body::Body,
+        group::TargetGroup,
+        head::Head,
+        id::RuleId,
+        layer::{Assigned, Forward},
+        target::Target,
+    };
+
+    /// Sends a body, whose parts come after these pauses, to a service in this process; returns how
+    /// that ended and after how many seconds. Whoever stops is waited for 10 s, client or target.
+    async fn after<F>(pauses: &[u64], answer: fn(Request<Body>) -> F) -> (Option<Kind>, u64)
+    where
+        F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
+    {
+        let limit = Duration::from_secs(10);
+        let transport = Transport::new().answer_timeout(limit).idle_timeout(limit);
+        let group = TargetGroup::builder("web").transport(transport).build().unwrap();
+        group.register(Target::service("one", service_fn(answer)));
+        let body = futures_util::stream::iter(pauses.to_vec()).then(|pause| async move {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            Ok::<_, BoxError>(Frame::data(bytes::Bytes::from("part")))
+        });
+        let request = Request::new(Body::new(StreamBody::new(body)));
+        let picked = group.assign(&Head::of(&request, None), None, &[]).unwrap();
+        let name = group.name().clone();
+        let assigned = Assigned::new(request, RuleId::Default, name, picked.member, picked.lease);
+        let started = Instant::now();
+        let answer = Forward::new().oneshot(assigned).await;
+        assert!(started.elapsed().subsec_millis() < 10);
+        (answer.err().map(|error| error.kind()), started.elapsed().as_secs())
+    }
+
+    async fn read(request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        request.into_body().collect().await?;
+        Ok(Response::new(Body::default()))
+    }
+
+    /// Reads all, and then never answers.
+    async fn fall_silent(request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        request.into_body().collect().await?;
+        std::future::pending().await
+    }
+
+    /// Asks for a part, and then neither reads nor answers.
+    async fn stop_reading(mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        _ = tokio::time::timeout(Duration::from_secs(1), request.body_mut().frame()).await;
+        std::future::pending().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_late_from_the_end_of_the_request_on() {
+        assert_eq!(after(&[9, 9, 9, 9], read).await, (None, 36));
+        assert_eq!(after(&[], fall_silent).await, (Some(Kind::AnswerTimeout), 10));
+        assert_eq!(after(&[9, 9, 9], fall_silent).await, (Some(Kind::AnswerTimeout), 37));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stalls_is_told_from_a_target_that_does() {
+        assert_eq!(after(&[9, 11], read).await, (Some(Kind::ClientIdle), 19));
+        // The client had its time, and then the target.
+        assert_eq!(after(&[30], stop_reading).await, (Some(Kind::AnswerTimeout), 20));
+        assert_eq!(after(&[0, 30], stop_reading).await, (Some(Kind::AnswerTimeout), 10));
+    }
+}
