@@ -143,6 +143,94 @@ fn every_limit_stands_in_the_table_of_all_with_its_default() {
     assert!(missing.is_empty(), "not in src/limits.md: {missing:#?}");
 }
 
+/// Rows of the table of all whose default is a number in code, which `Debug` shows: the type, the
+/// setting, and what the field is called.
+const IN_CODE: [(&str, &str, &str); 22] = [
+    ("ServerBuilder", "head_timeout", "head"),
+    ("ServerBuilder", "idle_timeout", "idle"),
+    ("ServerBuilder", "client_keep_alive", "keep_alive"),
+    ("ServerBuilder", "drain_timeout", "drain_timeout"),
+    ("HttpOptions", "uri_size_max", "uri"),
+    ("HttpOptions", "header_size_max", "header"),
+    ("HttpOptions", "headers_size_max", "headers"),
+    ("HttpOptions", "headers_max", "header_count"),
+    ("HttpOptions", "forwarded_for_max", "forwarded_for"),
+    ("HttpOptions", "body_size_max", "body"),
+    ("HttpOptions", "request_timeout", "request_timeout"),
+    ("Transport", "connect_timeout", "connect_timeout"),
+    ("Transport", "answer_timeout", "answer_timeout"),
+    ("Transport", "idle_timeout", "idle_timeout"),
+    ("Transport", "connections_idle_max", "connections_idle_max"),
+    ("Transport", "connection_idle_timeout", "connection_idle_timeout"),
+    ("TargetGroupBuilder", "deregistration_delay", "deregistration_delay"),
+    ("RetryPolicy", "attempts_max", "attempts_max"),
+    ("RetryPolicy", "replay_max", "replay_max"),
+    ("RetryPolicy", "budget_percent", "budget_percent"),
+    ("RetryPolicy", "budget_floor", "budget_floor"),
+    ("HealthCheck", "interval", "interval"),
+];
+
+#[test]
+fn the_defaults_in_the_table_are_those_of_the_code() {
+    use pointsman::{HealthCheck, TargetGroup, endpoint::Transport, group::RetryPolicy};
+    let shown = BTreeMap::from([
+        ("HttpOptions", format!("{:?}", pointsman::proxy::HttpOptions::new())),
+        ("Transport", format!("{:?}", Transport::new())),
+        ("TargetGroupBuilder", format!("{:?}", TargetGroup::builder("web"))),
+        ("RetryPolicy", format!("{:?}", RetryPolicy::new())),
+        ("HealthCheck", format!("{:?}", HealthCheck::http("/"))),
+        #[cfg(feature = "server")]
+        ("ServerBuilder", format!("{:?}", pointsman::server::Server::builder())),
+    ]);
+    let table = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/limits.md"));
+    let table = table.expect("a file that is here");
+    for (of, setting, field) in IN_CODE {
+        let Some(shown) = shown.get(of) else { continue };
+        let row =
+            table.lines().find(|row| row.contains(of) && row.contains(&format!("`{setting}`")));
+        let default = row.and_then(|row| row.split('|').nth(3)).expect("a row of the table").trim();
+        let mut words = default.split([' ', ',']);
+        let number = words.next().expect("a word");
+        let times = |factor: u64| {
+            let number = number.parse::<u64>().expect("a number");
+            (number * factor).to_string()
+        };
+        let expected = match words.next() {
+            Some("s") => times(1) + "s",
+            Some("h") => times(3600) + "s",
+            Some("KiB") => times(1024),
+            _ if number == "none" => "None".to_owned(),
+            _ => times(1),
+        };
+        let text = format!(" {field}: {expected}");
+        let found = shown.split_once(&text).is_some_and(|(_, rest)| rest.starts_with([',', ' ']));
+        assert!(found, "{of}::{setting} is {default} in the table, and in the code: {shown}");
+    }
+}
+
+/// Whoever asks for the time of day can be told of a leap, so that nothing that waits may ask.
+#[test]
+fn only_the_clock_asks_for_the_time_of_day() {
+    let asks = |source: &&Source| {
+        let tokens = tokens(&source.text);
+        let end = tests_line(&tokens).unwrap_or(usize::MAX);
+        let words = tokens.iter().filter(|token| token.line < end);
+        let words = words.map(|token| &*token.text).collect::<Vec<_>>();
+        // tokio's clock, which tests can stop, has an `Instant` too.
+        let imports = words.split(|word| *word == ";").filter_map(|words| {
+            words.split(|word| *word == "use").nth(1).filter(|words| words.starts_with(&["std"]))
+        });
+        words.windows(3).any(|three| three == ["SystemTime", "::", "now"])
+            || words.windows(5).any(|all| all == ["std", "::", "time", "::", "Instant"])
+            || imports.flatten().any(|word| *word == "Instant")
+    };
+    let sources = sources("src/");
+    let asking = sources.iter().filter(|source| !is_tests(&source.path)).filter(asks);
+    // The timer that hyper is given has instants of the standard library in its signature.
+    let asking = asking.map(|source| &*source.path).collect::<Vec<_>>();
+    assert_eq!(asking, ["src/clock.rs", "src/server/watch.rs"]);
+}
+
 // The checker itself.
 
 #[test]

@@ -11,6 +11,11 @@ use crate::{
     target::{Member, Target},
 };
 
+/// How many that have drained a group remembers until their delay is over, to show them and to go on
+/// with them should they come back. As many as the largest group has targets that are replaced at once;
+/// without a bound, ever new targets would make every change slower than the one before.
+const DRAINED_MAX: usize = 1000;
+
 pub(super) struct Desired {
     pub(super) generation: u64,
     pub(super) entries: Vec<Entry>,
@@ -22,10 +27,20 @@ impl Desired {
         Self { generation: 0, entries: Vec::new(), settings }
     }
 
-    /// Forgets those whose deregistration delay is over.
+    /// Forgets those whose deregistration delay is over, and of those that have drained the first
+    /// registered, if there are too many.
     pub(super) fn expire(&mut self) {
         let now = Instant::now();
         self.entries.retain(|entry| !entry.is_over(now));
+        let drained = self.entries.iter().filter(|entry| entry.is_drained()).count();
+        let mut surplus = drained.saturating_sub(DRAINED_MAX);
+        if surplus > 0 {
+            self.entries.retain(|entry| {
+                let forgotten = surplus > 0 && entry.is_drained();
+                surplus -= usize::from(forgotten);
+                !forgotten
+            });
+        }
     }
 
     pub(super) fn register(&mut self, target: &Target) {

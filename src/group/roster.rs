@@ -42,6 +42,11 @@ impl Entry {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.draining.is_some_and(|deadline| deadline <= now)
     }
+
+    /// Tells whether it is draining, and nothing is in flight any more.
+    pub(super) fn is_drained(&self) -> bool {
+        self.draining.is_some() && self.member.load().in_flight() == 0
+    }
 }
 
 pub(super) struct Roster {

@@ -194,6 +194,44 @@ fn a_path_is_compared_in_its_normal_form() {
 }
 
 #[test]
+fn no_field_stands_for_the_method_the_host_the_path_or_the_query() {
+    let mut request = get("/public?a=b");
+    for (name, value) in [
+        ("x-original-url", "/admin?key=1"),
+        ("x-original-uri", "/admin?key=1"),
+        ("x-rewrite-url", "/admin?key=1"),
+        ("x-forwarded-uri", "/admin?key=1"),
+        ("x-forwarded-path", "/admin"),
+        ("x-http-method-override", "DELETE"),
+        ("x-http-method", "DELETE"),
+        ("x-method-override", "DELETE"),
+        ("x-forwarded-host", "admin.example"),
+        ("x-original-host", "admin.example"),
+        ("x-host", "admin.example"),
+        ("forwarded", "for=10.1.1.1;host=admin.example;proto=https"),
+        ("x-real-ip", "10.1.1.1"),
+        ("true-client-ip", "10.1.1.1"),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let client = peer("192.0.2.1:1").local("192.0.2.9:80".parse().unwrap());
+    for forged in [
+        Condition::path_pattern(["/admin*"]),
+        Condition::host_header(["admin.example"]),
+        Condition::http_request_method(["DELETE"]),
+        Condition::query_string([QueryPair::new("key", "1")]),
+        Condition::source_ip(["10.0.0.0/8"]),
+    ] {
+        assert!(!matches(forged.clone(), &request, Some(&client)), "{forged:?}");
+    }
+    // Nor in where a client is sent.
+    let action = Redirect::found().path("/x/#{path}");
+    let table = RuleTable::builder().default_action(action).build().unwrap();
+    let explained = table.explain(&Head::of(&request, Some(&client)));
+    assert_eq!(explained.location(), Some("http://example.com:80/x/public?a=b"));
+}
+
+#[test]
 fn values_are_alternatives_and_conditions_are_not() {
     let rule = Rule::new(1)
         .when(Condition::path_pattern(["/a", "/b"]))

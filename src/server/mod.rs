@@ -381,7 +381,11 @@ impl Server {
 
 impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerBuilder").field("sockets", &self.sockets).finish_non_exhaustive()
+        f.debug_struct("ServerBuilder")
+            .field("sockets", &self.sockets)
+            .field("limits", &self.limits)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
     }
 }
 

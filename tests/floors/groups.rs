@@ -467,6 +467,34 @@ fn many_may_change_a_group_at_once() {
     assert_eq!(picked, left);
 }
 
+#[test]
+fn ever_new_targets_cost_a_group_nothing_that_lasts() {
+    let web = group("web").build().unwrap();
+    web.register(named("busy"));
+    let lease = take(&web).unwrap();
+    assert!(web.deregister("busy"));
+    web.register(named("stays"));
+    // Within the delay of five minutes, all of them are draining.
+    for round in 0..3000 {
+        let id = format!("target {round}");
+        web.register(named("any").with_id(&*id));
+        assert!(take(&web).is_ok());
+        assert!(web.deregister(&id));
+    }
+    let status = web.status();
+    let state = |id: &str| status.target(id).map(|target| target.state);
+    assert_eq!(status.targets.len(), 1003, "one is busy, one stays, and one was the last");
+    assert_eq!((state("busy"), state("stays")), (Some(State::Draining), Some(State::Healthy)));
+    assert_eq!((state("target 0"), state("target 2999")), (None, Some(State::Draining)));
+    // The same one again and again.
+    for _ in 0..3000 {
+        web.register(named("target 2999"));
+        assert!(web.deregister("target 2999"));
+    }
+    assert_eq!(web.status().targets.len(), 1002);
+    drop(lease);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_time_may_be_for_ever() {
     let check = HealthCheck::probe(Script::well()).interval(Duration::MAX).timeout(Duration::MAX);

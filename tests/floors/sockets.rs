@@ -56,6 +56,8 @@ impl Drop for Server {
 enum Then {
     Waits,
     Closes,
+    /// It goes on to write, a byte at a time.
+    Drips,
 }
 
 impl Server {
@@ -84,10 +86,16 @@ async fn serve(mut stream: TcpStream, answer: &str, then: Then, seen: Arc<Seen>)
     }
     seen.heads.lock().unwrap().push(String::from_utf8(head).unwrap());
     stream.write_all(answer.as_bytes()).await.unwrap();
-    if then == Then::Waits {
-        _ = stream.read_to_end(&mut Vec::new()).await;
-        seen.closed.fetch_add(1, Ordering::SeqCst);
+    match then {
+        Then::Closes => return,
+        Then::Waits => _ = stream.read_to_end(&mut Vec::new()).await,
+        Then::Drips => {
+            while stream.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
     }
+    seen.closed.fetch_add(1, Ordering::SeqCst);
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -135,9 +143,20 @@ async fn each_way_to_fail_has_its_words() {
     let text = " answered 404, expected 200-299";
     let answer = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
     failing(answer, Then::Waits, Reason::ResponseCodeMismatch, text).await;
+    // A redirect is not followed.
+    let text = " answered 301, expected 200-299";
+    let answer = "HTTP/1.1 301 Moved\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n";
+    failing(answer, Then::Waits, Reason::ResponseCodeMismatch, text).await;
     let text = ": no answer within 20ms";
     failing("", Then::Waits, Reason::Timeout, text).await;
     failing("HTTP/1.1 200 OK\r\n", Then::Waits, Reason::Timeout, text).await;
+}
+
+#[tokio::test]
+async fn a_check_that_is_answered_drop_by_drop_has_its_time_all_the_same() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\nx: ", Then::Drips).await;
+    check(server.address, Reason::Timeout, ": no answer within 20ms").await;
+    until("its connection is closed", || server.seen.closed() == 1).await;
 }
 
 #[tokio::test]

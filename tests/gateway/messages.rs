@@ -4,8 +4,9 @@ use pointsman::gateway::{Document, Gateway};
 use serde_json::{Value, json};
 
 use super::{
-    document, fixed, listener,
+    document, fixed, forward, group, listener, rule,
     support::{
+        Server,
         programs::Port,
         socket::{Socket, field, status},
     },
@@ -70,9 +71,38 @@ async fn the_mode_and_the_dropping_of_fields_change_under_open_connections() {
 }
 
 #[tokio::test]
+async fn a_client_that_stalls_gets_albs_408() {
+    let target = Server::by_hand(|mut socket, _| async move { _ = socket.rest().await }).await;
+    let port = Port::reserve();
+    let document = document(
+        &[group("web", &[target.address])],
+        &[listener(port.address.port(), &forward("web"), &[])],
+    );
+    let timeout = [("idle_timeout.timeout_seconds", "1")];
+    let gateway = Gateway::start(&with(&document, &timeout), port.address.ip()).unwrap();
+    // In its body, and in its head, of which hyper's server makes no request.
+    for (request, title) in [
+        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nbo", "<title>408"),
+        ("GET / HTTP/1.1\r\nhost: a", ""),
+    ] {
+        let mut socket = Socket::connect(port.address).await;
+        socket.send(request).await.unwrap();
+        let (head, page) = socket.answer().await;
+        assert_eq!((status(&head), field(&head, "connection")), (408, Some("close")), "{head}");
+        assert!(page.contains(title), "{page}");
+        assert_eq!(socket.rest().await, b"");
+    }
+    gateway.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_no_target_may_get_is_refused_as_alb_does() {
     let port = Port::reserve();
-    let document = document(&[], &[listener(port.address.port(), &fixed("taken"), &[])]);
+    let redirect = json!({
+        "Type": "redirect", "RedirectConfig": {"Path": "/to/#{path}", "StatusCode": "HTTP_302"}
+    });
+    let rules = [rule(1, "/moved*", &redirect)];
+    let document = document(&[], &[listener(port.address.port(), &fixed("taken"), &rules)]);
     let gateway = Gateway::start(&with(&document, &[]), port.address.ip()).unwrap();
     let (long, proxies) = ("a".repeat(16 * 1024), vec!["1.1.1.1"; 31].join(", "));
     let fields = |count: usize| "x-a: b\r\n".repeat(count);
@@ -82,6 +112,12 @@ async fn what_no_target_may_get_is_refused_as_alb_does() {
         (format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n"), 414),
         (format!("GET / HTTP/1.1\r\nhost: a\r\nx-a: {long}\r\n\r\n"), 400),
         (format!("GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: {proxies}\r\n\r\n"), 463),
+        ("POST / HTTP/1.1\r\nhost: a\r\nexpect: more\r\n\r\n".into(), 417),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
+                .into(),
+            501,
+        ),
         // These two never get as far as a page of ours: hyper's server answers them.
         (format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", fields(256)), 431),
         (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", long.repeat(4)), 431),
@@ -93,5 +129,9 @@ async fn what_no_target_may_get_is_refused_as_alb_does() {
         assert_eq!(field(&head, "connection"), Some("close"), "{head}");
         assert!(page.contains(&format!("<title>{expected}")) || expected == 431, "{page}");
     }
+    let mut socket = Socket::connect(port.address).await;
+    let moved = |path: &str| format!("GET /moved{path} HTTP/1.1\r\nhost: a.test\r\n\r\n");
+    assert_eq!(ask(&mut socket, &moved("")).await, (302, true));
+    assert_eq!(ask(&mut socket, &moved(&long[..8192])).await, (507, true));
     gateway.shutdown().await;
 }

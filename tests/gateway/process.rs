@@ -19,7 +19,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, sync::Semaphore};
 use super::{
     ask,
     child::{Gateway, refused, run},
-    document, fixed, forward, group, listener, rule, sticky,
+    document, fixed, forward, group, listener, rule, start, sticky,
     support::{
         Server, client, fetch,
         programs::{Directory, Port},
@@ -267,6 +267,44 @@ async fn who_may_not_connect_and_who_is_well_is_logged() {
     for part in [&*web.address.to_string(), "web", "initial", "healthy", &asked] {
         assert!(changed.contains(part), "{part}: {changed}");
     }
+}
+
+#[tokio::test]
+async fn sigterm_leaves_websockets_open_until_a_second_one() {
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let target = Server::by_hand(move |mut socket, _| async move {
+        loop {
+            match socket.try_head().await {
+                None => return,
+                Some(head) if head.contains("/chat") => break,
+                // A check of its health.
+                Some(_) => _ = socket.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await,
+            }
+        }
+        socket.send(format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n")).await.unwrap();
+        while let [byte] = *socket.at_most(1).await {
+            _ = socket.send([byte]).await;
+        }
+    })
+    .await;
+    let (mut gateway, port) = start(&[group("web", &[target.address])], &forward("web")).await;
+    let mut socket = Socket::connect(port.address).await;
+    socket.send(format!("GET /chat HTTP/1.1\r\nHost: a.test\r\n{upgrade}\r\n")).await.unwrap();
+    assert_eq!(status(&socket.head().await), 101);
+
+    gateway.signal("TERM").await;
+    soon("the end of accepting", async {
+        while TcpStream::connect(port.address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    socket.send("on").await.unwrap();
+    assert_eq!(socket.exactly(2).await, b"on");
+    gateway.signal("TERM").await;
+    assert_eq!(gateway.ended().await.code(), Some(0));
+    assert_eq!(socket.rest().await, b"", "no frame of ours");
+    until("the target sees it", || target.counts.open() == 0).await;
 }
 
 /// Asks on connections that stay until no more are accepted. A connection that ends instead of an

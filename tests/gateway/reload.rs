@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -224,6 +224,146 @@ async fn reloads_under_load_fail_no_request_and_close_no_connection() {
     assert!(ask(&mut socket, "/").await.1.ends_with(':'));
     drop(socket);
     assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reloads_fail_no_client_that_connects_meanwhile() {
+    let (one, two) = (Server::named("one").await, Server::named("two").await);
+    let port = Port::reserve();
+    let of = |target: &Server, ruled: bool| {
+        let rules = [rule(1, "/none", &fixed("x"))];
+        let rules = if ruled { &rules[..] } else { &[] };
+        document(
+            &[group("web", &[target.address])],
+            &[listener(port.address.port(), &forward("web"), rules)],
+        )
+    };
+    let mut gateway = start(&of(&one, false));
+    let (answered, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let (answered, stop, address) = (Arc::clone(&answered), Arc::clone(&stop), port.address);
+        clients.spawn(async move {
+            while !stop.load(Ordering::SeqCst) {
+                let mut socket = Socket::connect(address).await;
+                let fields = "Host: a.test\r\nConnection: close\r\nContent-Length: 4";
+                socket.send(format!("POST / HTTP/1.1\r\n{fields}\r\n\r\nbody")).await.unwrap();
+                let (head, body) = socket.answer().await;
+                assert_eq!(status(&head), 200, "{head}{body}");
+                assert_eq!(socket.rest().await, b"");
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    for number in 0..20 {
+        let enough = answered.load(Ordering::SeqCst) + 50;
+        until("more answers", || answered.load(Ordering::SeqCst) >= enough).await;
+        reload(&mut gateway, &of([&two, &one][number % 2], number % 3 == 0));
+    }
+    stop.store(true, Ordering::SeqCst);
+    clients.join_all().await;
+    assert!(one.counts.requests() > 0 && two.counts.requests() > 0);
+}
+
+/// A target that agrees to each WebSocket and then sends back what it gets, its name first.
+async fn echoing(name: &'static str) -> Server {
+    Server::by_hand(move |mut socket, _| async move {
+        // Also when it is asked for its health, which it then has not.
+        let Some(_) = socket.try_head().await else { return };
+        let agrees = format!("HTTP/1.1 101 Switching Protocols\r\n{UPGRADE}\r\n{name}");
+        _ = socket.send(agrees).await;
+        while let [byte] = *socket.at_most(1).await {
+            _ = socket.send([byte]).await;
+        }
+    })
+    .await
+}
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+
+/// Opens a WebSocket to a target, whose name comes first.
+async fn websocket(address: SocketAddr, name: &str) -> Socket {
+    let mut socket = Socket::connect(address).await;
+    socket.send(format!("GET /chat HTTP/1.1\r\nHost: a.test\r\n{UPGRADE}\r\n")).await.unwrap();
+    assert_eq!(status(&socket.head().await), 101);
+    assert_eq!(socket.exactly(name.len()).await, name.as_bytes());
+    socket
+}
+
+async fn echoes(socket: &mut Socket) {
+    socket.send("hello").await.unwrap();
+    assert_eq!(socket.exactly(5).await, b"hello");
+}
+
+#[tokio::test]
+async fn a_websocket_goes_on_by_the_document_it_began_with() {
+    let (old, new) = (echoing("old").await, echoing("new").await);
+    let port = Port::reserve();
+    let with = |targets: &[&Server], rules: &[Value], attributes: Value| {
+        let addresses = targets.iter().map(|target| target.address).collect::<Vec<_>>();
+        let mut lb = document(
+            &[group("web", &addresses)],
+            &[listener(port.address.port(), &fixed("default"), rules)],
+        );
+        lb["LoadBalancerAttributes"] = attributes;
+        lb
+    };
+    let chat = [rule(1, "/chat", &forward("web"))];
+    let mut gateway = start(&with(&[&old], &chat, json!([])));
+    let mut first = websocket(port.address, "old").await;
+    let web = gateway.assembly().group("web").unwrap().clone();
+
+    // Its target goes.
+    reload(&mut gateway, &with(&[&new], &chat, json!([])));
+    echoes(&mut first).await;
+    let draining = web.status().target(&old.address.to_string()).unwrap().clone();
+    assert_eq!((draining.state, draining.in_flight), (State::Draining, 1));
+    let mut second = websocket(port.address, "new").await;
+    // Its rule goes, and what clients may do changes.
+    let strict = json!([
+        {"Key": "routing.http.desync_mitigation_mode", "Value": "strictest"},
+        {"Key": "idle_timeout.timeout_seconds", "Value": "1"}
+    ]);
+    reload(&mut gateway, &with(&[&new], &[], strict));
+    assert_eq!(text(port.address, "/chat").await, "default");
+    // Longer than nothing may be sent by what holds now.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for socket in [&mut first, &mut second] {
+        echoes(socket).await;
+    }
+    assert_eq!(web.status().in_flight(), 2);
+    drop((first, second));
+    until("both have ended", || web.status().in_flight() == 0).await;
+    assert_eq!(soon("the end of the gateway", gateway.shutdown()).await, 0);
+}
+
+#[tokio::test]
+async fn a_websocket_may_stay_for_half_a_minute_after_its_listener() {
+    let target = echoing("web").await;
+    let (stays, goes) = (Port::reserve(), Port::reserve());
+    let of = |ports: &[&Port]| {
+        let listener = |port: &&Port| listener(port.address.port(), &forward("web"), &[]);
+        let listeners: Vec<_> = ports.iter().map(listener).collect();
+        document(&[group("web", &[target.address])], &listeners)
+    };
+    let mut gateway = start(&of(&[&stays, &goes]));
+    let web = gateway.assembly().group("web").unwrap().clone();
+    let mut left = websocket(goes.address, "web").await;
+    let mut other = websocket(stays.address, "web").await;
+    reload(&mut gateway, &of(&[&stays]));
+    assert!(TcpStream::connect(goes.address).await.is_err());
+    echoes(&mut left).await;
+    echoes(&mut other).await;
+    // Nothing moves on any socket from here on, so that the clock may run ahead of them.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert_eq!(gateway.shutdown().await, 2, "so many were cut");
+    let lasted = began.elapsed();
+    tokio::time::resume();
+    assert!((29.0..31.0).contains(&lasted.as_secs_f64()), "{lasted:?}");
+    assert_eq!((left.rest().await, other.rest().await), (vec![], vec![]), "no frame of ours");
+    until("both have ended", || web.status().in_flight() == 0).await;
+    until("the target sees it", || target.counts.open() == 0).await;
 }
 
 #[tokio::test]

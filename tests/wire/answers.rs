@@ -157,6 +157,30 @@ async fn a_name_that_cannot_be_looked_up_is_502_and_said_so() {
 }
 
 #[tokio::test]
+async fn while_a_name_cannot_be_looked_up_other_targets_and_open_connections_serve() {
+    let target = Server::named("one").await;
+    let front = Front::of([]).await;
+    front.group.register(Target::host(format!("{}.invalid:80", "a".repeat(64))).unwrap());
+    front.group.register(Target::new(target.address));
+    let client = client();
+    for method in ["GET", "POST"] {
+        for _ in 0..4 {
+            let request = Request::builder().method(method).uri(front.uri("/"));
+            let (head, body) = fetch(&client, request.body("x".into()).unwrap()).await;
+            assert_eq!((head.status.as_u16(), &*body), (200, "one"), "{method}");
+        }
+    }
+    // What is open is used without asking again.
+    let name = format!("localhost:{}", target.address.port());
+    front.group.set_targets([Target::host(&name).unwrap()]);
+    for _ in 0..4 {
+        assert_eq!(get(&client, front.uri("/")).await.0, 200);
+    }
+    front.at_rest().await;
+    assert_eq!(front.group.status().target(&name).unwrap().connections_idle, 1);
+}
+
+#[tokio::test]
 async fn a_checked_target_that_is_gone_gets_no_more_requests() {
     let (one, two) = (Server::named("one").await, Server::named("two").await);
     let check = HealthCheck::http("/health").interval(std::time::Duration::from_millis(300));

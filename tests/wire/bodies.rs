@@ -15,7 +15,7 @@ use tower::BoxError;
 use crate::support::{
     Front, Server, client,
     socket::{Socket, status},
-    soon,
+    soon, until,
 };
 
 /// A body of these frames, of unknown length.
@@ -155,6 +155,81 @@ async fn a_refusal_in_the_middle_of_an_upload_reaches_the_client() {
     drop(client);
     front.at_rest().await;
     assert_eq!(front.group.status().targets[0].answered, 1);
+}
+
+/// Makes the kernel keep little of a connection, so that what is counted is ours.
+#[cfg(target_os = "linux")]
+fn keep_little(stream: &tokio::net::TcpStream) {
+    use std::os::fd::AsFd;
+    const LITTLE: u32 = 16 * 1024;
+    let same = stream.as_fd().try_clone_to_owned().unwrap();
+    let same = tokio::net::TcpSocket::from_std_stream(std::net::TcpStream::from(same));
+    same.set_send_buffer_size(LITTLE).unwrap();
+    same.set_recv_buffer_size(LITTLE).unwrap();
+}
+
+/// What may be on the way between two sides of which one takes nothing, with all that the kernel keeps
+/// of the connection that the balancer opens, whose buffers nobody here can make small.
+#[cfg(target_os = "linux")]
+const IN_FLIGHT_MAX: usize = 1024 * 1024;
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_client_does_not_take_is_left_with_the_target() {
+    use tokio::io::AsyncWriteExt;
+    for head in ["content-length: 1000000000", "transfer-encoding: chunked", "connection: close"] {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let target = Server::accept(([127, 0, 0, 1], 0).into(), move |stream, _, _| {
+            let tell = tell.clone();
+            async move {
+                keep_little(&stream);
+                let mut socket = Socket::new(stream);
+                socket.head().await;
+                socket.send(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n")).await.unwrap();
+                let mut stream = socket.into_inner();
+                // One chunk without end is enough.
+                if head.contains("chunked") {
+                    stream.write_all(b"3b9aca00\r\n").await.unwrap();
+                }
+                let part = vec![b'x'; 16 * 1024];
+                while let Ok(written) = stream.write(&part).await {
+                    tell.send(written).unwrap();
+                }
+            }
+        })
+        .await;
+        let front = Front::of([target.address]).await;
+        let balancer = front.balancer.clone();
+        let server = Server::accept(([127, 0, 0, 1], 0).into(), move |stream, peer, _| {
+            keep_little(&stream);
+            let service = hyper_util::service::TowerToHyperService::new(
+                balancer.for_peer(pointsman::Peer::new(peer)),
+            );
+            async move {
+                let stream = hyper_util::rt::TokioIo::new(stream);
+                let http = hyper::server::conn::http1::Builder::new();
+                _ = http.serve_connection(stream, service).await;
+            }
+        })
+        .await;
+        let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        keep_little(&stream);
+        let mut client = Socket::new(stream);
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut written = 0;
+        // When nothing more is written for a while, all that is on the way is full.
+        let pause = std::time::Duration::from_millis(500);
+        while let Ok(more) = tokio::time::timeout(pause, told.recv()).await {
+            written += more.unwrap();
+            assert!(written <= IN_FLIGHT_MAX, "{head}: {written} bytes are on the way");
+        }
+        println!("{head}: {written} bytes are on the way to a client that reads nothing");
+        assert_eq!(status(&client.head().await), 200);
+        client.exactly(64 * 1024).await;
+        drop(client);
+        until("the target's connection is closed", || target.counts.open() == 0).await;
+        front.at_rest().await;
+    }
 }
 
 fn sum() -> Frame<Bytes> {

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use crate::support::{
     Front, Server, at_rest, client, fetch, get,
     programs::Port,
-    socket::{Socket, status},
+    socket::{Socket, field, status},
     soon, until,
 };
 
@@ -181,7 +181,15 @@ async fn a_client_that_stalls_in_its_upload_is_408() {
         for _ in 0..5 {
             let mut client = Socket::connect(front.address()).await;
             client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{body}")).await.unwrap();
-            assert_eq!(status(&client.head().await), 408, "{body:?}");
+            let (head, _) = client.answer().await;
+            assert_eq!(
+                (status(&head), field(&head, "connection")),
+                (408, Some("close")),
+                "{body:?}"
+            );
+            // What comes too late is neither the rest of its body nor a request.
+            _ = client.send("worldGET /next HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            assert_eq!(client.rest().await, b"", "{body:?}");
         }
     }
     until("all connections are closed", || target.counts.open() == 0).await;

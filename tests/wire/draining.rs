@@ -1,18 +1,21 @@
 //! A target that is deregistered: what is in flight goes on, but not for ever, and nothing new comes.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use pointsman::{Target, TargetGroup, health::State};
-use tokio::{sync::Semaphore, task::JoinSet};
+use http_body_util::BodyExt;
+use pointsman::{Body, Target, TargetGroup, health::State};
+use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet};
 
 use crate::support::{
     Front, Server, client, get,
+    programs::Port,
     socket::{Socket, status},
     soon, until,
 };
@@ -310,4 +313,76 @@ async fn a_target_cut_while_many_ask_costs_only_what_was_in_flight() {
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     held.is_left().await;
     front.at_rest().await;
+}
+
+/// Waits until nobody listens there.
+async fn until_refused(address: SocketAddr) {
+    let refused = async { while TcpStream::connect(address).await.is_ok() {} };
+    soon("the end of listening", refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_restarted_one_after_another_cost_no_request() {
+    let echo = |request: http::Request<hyper::body::Incoming>| async {
+        // Whole, so that its answer has a length.
+        let bytes = request.into_body().collect().await.unwrap().to_bytes();
+        http::Response::new(Body::from(bytes))
+    };
+    // Held for all of the test, so that nobody gets a port while its server is away.
+    let ports = [Port::reserve(), Port::reserve()];
+    let front = Front::of(ports.each_ref().map(|port| port.address)).await;
+    let mut servers = Vec::new();
+    for port in &ports {
+        servers.push(Server::answering_at(port.address, echo).await);
+    }
+    let (answers, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut clients = JoinSet::new();
+    for client in 0..16 {
+        let (answers, stop, address) = (Arc::clone(&answers), Arc::clone(&stop), front.address());
+        clients.spawn(async move {
+            let mut socket = Socket::connect(address).await;
+            let body = format!("what {client} sends");
+            let length = body.len();
+            while !stop.load(Ordering::SeqCst) {
+                let head =
+                    format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+                socket.send(head + &body).await.unwrap();
+                let (head, back) = socket.answer().await;
+                assert_eq!((status(&head), &back), (200, &body), "{head}");
+                answers.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    let more = async || {
+        let enough = answers.load(Ordering::SeqCst) + 100;
+        until("more answers", || answers.load(Ordering::SeqCst) >= enough).await;
+    };
+    for _ in 0..3 {
+        for _ in &ports {
+            // What an orchestrator does: out of the group, away when nothing is in flight, and back.
+            let old = servers.remove(0);
+            let address = old.address;
+            front.group.deregister(&address.to_string());
+            more().await;
+            let in_flight = || {
+                let status = front.group.status();
+                status.target(&address.to_string()).map_or(0, |target| target.in_flight)
+            };
+            until("it has drained", || in_flight() == 0).await;
+            drop(old);
+            until_refused(address).await;
+            more().await;
+            servers.push(Server::answering_at(address, echo).await);
+            front.group.register(Target::new(address));
+            more().await;
+        }
+    }
+    for server in &servers {
+        let before = server.counts.requests();
+        until("it is asked again", || server.counts.requests() > before + 50).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    clients.join_all().await;
+    front.at_rest().await;
+    assert!(front.group.status().targets.iter().all(|target| target.failed == 0));
 }

@@ -11,7 +11,10 @@ use std::{
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use pointsman::{Body, LoadBalancer, RuleTable, Target, TargetGroup, endpoint::Transport};
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::{
+    sync::{Barrier, Notify},
+    task::JoinSet,
+};
 use tower::{ServiceExt, service_fn};
 
 use crate::support::{
@@ -280,6 +283,8 @@ async fn an_answer_that_breaks_off_in_its_head_is_not_asked_for_again() {
     front.at_rest().await;
 }
 
+const FORGED: &str = "HTTP/1.1 200 OK\r\nx-forged: 1\r\ncontent-length: 0\r\n\r\n";
+
 #[tokio::test]
 async fn bytes_after_an_answer_never_become_another() {
     let check = async |method: Method, answer: &'static str| {
@@ -300,11 +305,44 @@ async fn bytes_after_an_answer_never_become_another() {
         }
         front.at_rest().await;
     };
-    const FORGED: &str = "HTTP/1.1 200 OK\r\nx-forged: 1\r\ncontent-length: 0\r\n\r\n";
     let after = |answer| &*format!("HTTP/1.1 200 OK\r\n{answer}{FORGED}").leak();
     check(Method::HEAD, after("content-length: 72\r\n\r\n")).await;
     check(Method::GET, after("content-length: 2\r\n\r\nok")).await;
     check(Method::GET, after("transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")).await;
+}
+
+#[tokio::test]
+async fn bytes_on_an_idle_connection_end_it_and_are_nobodys_answer() {
+    for bytes in
+        [FORGED, "HTTP/1.1 408 Request Timeout\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n", "\r\n"]
+    {
+        let forge = Arc::new(Notify::new());
+        let target = Server::by_hand({
+            let forge = Arc::clone(&forge);
+            move |mut socket, _| {
+                let forge = Arc::clone(&forge);
+                async move {
+                    while socket.request().await.is_some() {
+                        _ = socket.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+                        forge.notified().await;
+                        _ = socket.send(bytes).await;
+                    }
+                }
+            }
+        })
+        .await;
+        let (front, client) = (Front::of([target.address]).await, client());
+        for count in 1..=3 {
+            assert_eq!(get(&client, front.uri("/")).await, (200, "ok".into()), "{bytes:?}");
+            let idle = || front.group.status().targets[0].connections_idle == 1;
+            until("it is idle", idle).await;
+            forge.notify_one();
+            until("its connection is closed", || target.counts.open() == 0).await;
+            assert_eq!(target.counts.opened(), count, "{bytes:?}");
+        }
+        front.at_rest().await;
+        assert_eq!(front.group.status().targets[0].answered, 3, "{bytes:?}");
+    }
 }
 
 /// Sends 200 requests at once, each over a connection of its own, to a target that answers when all
