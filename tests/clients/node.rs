@@ -1,0 +1,1 @@
+//! http with an agent, fetch, and WebSocket of Node's own.

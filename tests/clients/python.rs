@@ -1,0 +1,1 @@
+//! http.client and urllib of Python's own library.
