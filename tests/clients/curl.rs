@@ -17,7 +17,10 @@ const CONNECTIONS: &str = " %{http_code} after %{num_connects}; ";
 async fn curl_gets_what_it_asks_for() {
     let rows: &[Row] = &[
         (&["-w", STATUS, "{}/hello"], &["hello 200 over HTTP/1.1"]),
-        (&["-w", STATUS, "{}/seen?a=%20b&c"], &["HTTP/1.1 /seen?a=%20b&c 127.0.0.1 curl/", " 200 "]),
+        (
+            &["-w", STATUS, "{}/seen?a=%20b&c"],
+            &["HTTP/1.1 /seen?a=%20b&c 127.0.0.1 curl/", " 200 "],
+        ),
         (&["-0", "-w", STATUS, "{}/hello"], &["hello 200 over HTTP/1"]),
         (&["-0", "{}/seen"], &["HTTP/1.1 /seen 127.0.0.1 curl/"]),
         (&["-0", "-i", "-d", "a=b", "{}/echo"], &["\r\nx-framing: 3\r\n", "\r\n\r\na=b"]),
@@ -89,8 +92,9 @@ async fn curl_uploads_when_it_is_told_to_go_on() {
         let arguments = [&patient[..], &upload, &[input, echo]].concat();
         let stdin = Stdio::from(File::open(file).unwrap());
         let Some(said) = curl_reading(&arguments, stdin).await else { return };
-        let places = ["> PUT /echo ", "> Expect: 100-continue", "< HTTP/1.1 100 ", "< HTTP/1.1 200 "]
-            .map(|line| said.find(line).unwrap_or_else(|| panic!("{line} in {said}")));
+        let places =
+            ["> PUT /echo ", "> Expect: 100-continue", "< HTTP/1.1 100 ", "< HTTP/1.1 200 "]
+                .map(|line| said.find(line).unwrap_or_else(|| panic!("{line} in {said}")));
         assert!(places.is_sorted(), "{said}");
         assert!(said.contains(&format!("< x-framing: {framing}")), "{said}");
         assert!(std::fs::read(back).unwrap() == bytes, "{input} came back changed");

@@ -25,9 +25,8 @@ fn field<'a>(response: &'a Response, name: &str) -> &'a str {
 async fn reqwest_gets_what_it_asks_for_over_one_connection() {
     let site = Site::new().await;
     let client = Client::new();
-    let ask = async |request: reqwest::RequestBuilder| {
-        soon("an answer", request.send()).await.unwrap()
-    };
+    let ask =
+        async |request: reqwest::RequestBuilder| soon("an answer", request.send()).await.unwrap();
     for (path, expected) in [
         ("/hello", (200, "hello")),
         ("/moved", (200, "hello")),
@@ -76,7 +75,10 @@ async fn reqwest_hears_events_as_they_are_sent() {
     while let Some(chunk) = soon("an event", events.chunk()).await.unwrap() {
         heard.push(String::from_utf8(chunk.to_vec()).unwrap());
         let acknowledged = client.post(site.uri("/acknowledge")).send();
-        assert_eq!(text(soon("an answer", acknowledged).await.unwrap()).await, (200, String::new()));
+        assert_eq!(
+            text(soon("an answer", acknowledged).await.unwrap()).await,
+            (200, String::new())
+        );
     }
     assert_eq!(heard, ["data: 0\n\n", "data: 1\n\n", "data: 2\n\n"]);
     assert_eq!(site.opened(), 2);

@@ -32,9 +32,24 @@ use crate::support::{Server, at_rest, programs::Port};
 /// How long /large is.
 pub const LARGE: usize = 5 * 1024 * 1024;
 
-/// SHA-256 of /large, and of its first MiB.
-pub const LARGE_SHA256: &str = "16b632f11cf950dda67dc4c184a3f9e0aa1ffa4c18927bb8977e7da97ca25bca";
-pub const MIB_SHA256: &str = "631b84027d6b9e52b539c4e8373622d23032dfadc64d60af87339c9037e4f769";
+/// What a script prints of all that it asked; the long numbers are SHA-256 of /large.
+pub const ANSWERS: &str = "\
+get 200 {version} hello
+head 200 5 0
+post 200 13 with a length
+post 200 chunked in several chunks
+large 200 5242880 16b632f11cf950dda67dc4c184a3f9e0aa1ffa4c18927bb8977e7da97ca25bca
+upload 200 chunked 16b632f11cf950dda67dc4c184a3f9e0aa1ffa4c18927bb8977e7da97ca25bca
+range 206 abcdefghijklmnopqrstuvwxyz
+/missing 404 nothing here
+/dead 502 502 Bad Gateway
+/moved 200 hello
+/old 200 hello
+event data: 0
+event data: 1
+event data: 2
+get 200 {version} hello
+";
 
 /// The site; it is gone when it is dropped.
 pub struct Site {
@@ -128,7 +143,10 @@ fn app() -> Router {
         .route("/echo", post(echo).put(echo))
         .route("/refuse", put(|| async { StatusCode::PAYLOAD_TOO_LARGE }))
         .route("/large", get(ranged))
-        .route("/text", get(|| async { "so much of it ".repeat(1000) }).layer(CompressionLayer::new()))
+        .route(
+            "/text",
+            get(|| async { "so much of it ".repeat(1000) }).layer(CompressionLayer::new()),
+        )
         .route("/moved", get(|| async { Moved::temporary("/hello") }))
         .route("/events", get(events))
         .route("/acknowledge", post(async |State(heard): State<Heard>| heard.add_permits(1)))
