@@ -131,7 +131,7 @@ where
         if request.headers().contains_key(header::UPGRADE) || request.method() == Method::CONNECT {
             self.watch.hold.offer();
         }
-        self.watch.asked();
+        self.watch.asked(!http_body::Body::is_end_stream(request.body()));
         let future = self.service.clone().oneshot(request.map(Body::new));
         Answer { future, watch: Arc::clone(&self.watch) }
     }

@@ -183,6 +183,56 @@ async fn a_slow_upload_is_the_services_affair() {
     assert_eq!(served.end().await, (Ok(()), 560));
 }
 
+const UPLOAD: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_was_answered_is_taken_so_that_its_client_comes_to_read() {
+    let mut served = Served::hello();
+    served.send(UPLOAD).await;
+    // Far more than the pipe holds, and only then is the answer read.
+    served.send(&"x".repeat(1_000_000)).await;
+    served.receive().await;
+    assert_eq!(served.client.read(&mut [0]).await.unwrap(), 0);
+    drop(served.client);
+    assert_eq!(served.ended.await.unwrap(), (Ok(()), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_was_answered_is_not_taken_for_ever() {
+    let mut silent = Served::hello();
+    silent.send(UPLOAD).await;
+    silent.receive().await;
+    assert_eq!(silent.end().await, (Ok(()), 5));
+
+    let mut slow = Served::hello();
+    slow.send(UPLOAD).await;
+    slow.receive().await;
+    let sending = async {
+        while slow.client.write_all(b"x").await.is_ok() {
+            sleep(seconds(4)).await;
+        }
+    };
+    sending.await;
+    assert_eq!(slow.end().await, (Ok(()), 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_upload_was_read_to_its_end_is_not_waited_for() {
+    let limits = Limits { requests: 2, ..LIMITS };
+    let mut served = Served::within(
+        limits,
+        service_fn(async |request: Request<Body>| {
+            request.into_body().collect().await.unwrap();
+            Ok(Response::new(Body::from("hello")))
+        }),
+    );
+    served.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").await;
+    served.receive().await;
+    served.send(GET).await;
+    assert!(closes(&served.receive().await));
+    assert_eq!(served.end().await, (Ok(()), 0));
+}
+
 /// Answers with much more than the pipe holds.
 fn much() -> Served {
     much_within(LIMITS)

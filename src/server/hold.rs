@@ -44,6 +44,11 @@ impl Hold {
         self.offered.store(true, Ordering::Relaxed);
     }
 
+    /// Tells whether the stream may be taken.
+    pub(super) fn is_offered(&self) -> bool {
+        self.offered.load(Ordering::Relaxed)
+    }
+
     /// Breaks the stream, wherever it is.
     pub(super) fn cut(&self) {
         if !self.offered.load(Ordering::Relaxed) {

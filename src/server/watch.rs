@@ -8,6 +8,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
         Arc,
@@ -49,6 +50,15 @@ impl Default for Limits {
     }
 }
 
+/// How long a client may go on with a request that was answered before its end: nginx's number.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// How long it may pause in that, and take to close then: nginx's number, too.
+const LINGER_PAUSE: Duration = Duration::from_secs(5);
+
+/// How much of that is read at once.
+const DISCARDED: usize = 8 * 1024;
+
 /// The answer to a head that is late.
 pub(super) const LATE: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -75,12 +85,16 @@ pub(super) struct Watch {
     idle: Since,
     head: Since,
     write: Since,
+    linger: Since,
+    pause: Since,
     pub(super) hold: Hold,
     /// Whether any of the head that is waited for has come.
     begun: AtomicBool,
     refused: AtomicBool,
     requests: AtomicU64,
     old: AtomicBool,
+    /// Whether the request that was noted last has a body of which more may come.
+    uploads: AtomicBool,
 }
 
 /// Since when something is waited for, in microseconds from when the connection was opened.
@@ -114,11 +128,14 @@ impl Watch {
             idle: not(),
             head: Since(AtomicU64::new(0)),
             write: not(),
+            linger: not(),
+            pause: not(),
             hold: Hold::default(),
             begun: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             old: AtomicBool::new(false),
+            uploads: AtomicBool::new(false),
         }
     }
 
@@ -133,13 +150,16 @@ impl Watch {
             due(self.head.get(), self.limits.head, Due::Late(Late::Head)),
             due(self.idle.get(), self.limits.idle, Due::Late(Late::Idle)),
             due(self.write.get(), self.limits.idle, Due::Late(Late::Write)),
+            due(self.linger.get(), LINGER, Due::Late(Late::Idle)),
+            due(self.pause.get(), LINGER_PAUSE, Due::Late(Late::Idle)),
             due(grows_old, self.limits.keep_alive, Due::Old),
         ];
         dues.into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
-    /// Notes a request.
-    pub(super) fn asked(&self) {
+    /// Notes a request, and whether it has a body.
+    pub(super) fn asked(&self, uploads: bool) {
+        self.uploads.store(uploads, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -154,6 +174,8 @@ impl Watch {
     }
 
     fn waits_for_head(&self) {
+        // There is a next one only after the end of a body.
+        self.uploads.store(false, Ordering::Relaxed);
         // The first head is waited for from accepting on.
         if self.head.get().is_none() {
             self.idle.set(self.now());
@@ -182,6 +204,18 @@ impl Watch {
         if self.head.get().is_some() {
             self.begun.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that nothing more is written; returns whether more is to be read nevertheless. Of a stream
+    /// that may be taken over that is not known here.
+    fn lingers(&self) -> bool {
+        let lingers = self.uploads.load(Ordering::Relaxed) && !self.hold.is_offered();
+        if lingers {
+            let now = self.now();
+            self.linger.set(now);
+            self.pause.set(now);
+        }
+        lingers
     }
 
     fn wrote(&self, progress: bool) {
@@ -276,6 +310,22 @@ impl<I: Unpin> Watched<I> {
     }
 }
 
+impl<I: AsyncRead + Unpin> Watched<I> {
+    /// Reads until the client closes; that it breaks the connection is an end as well.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut space = [MaybeUninit::uninit(); DISCARDED];
+        // tokio's streams let others have their turn.
+        loop {
+            let mut read = ReadBuf::uninit(&mut space);
+            let more = ready!(self.stream().poll_read(cx, &mut read)).is_ok();
+            if !more || read.filled().is_empty() {
+                return Poll::Ready(());
+            }
+            self.watch.pause.set(self.watch.now());
+        }
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -299,7 +349,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -332,8 +382,16 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.watch.hold.check(Waits::Writer, cx)?;
-        let ended = self.stream().poll_shutdown(cx);
-        self.note(ended)
+        if self.watch.linger.get().is_none() {
+            let ended = self.stream().poll_shutdown(cx);
+            ready!(self.note(ended))?;
+            if !self.watch.lingers() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // Were it closed with something unread, the system would reset it, and the client might lose
+        // the answer for that. RFC 9112 §9.6
+        self.poll_discard(cx).map(Ok)
     }
 }
 

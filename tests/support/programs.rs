@@ -201,10 +201,34 @@ async fn interpreter() -> String {
 
 /// What curl prints, with these arguments after `-sS`.
 pub async fn curl(arguments: &[&str]) -> Option<String> {
+    curl_reading(arguments, Stdio::null()).await
+}
+
+/// The same with something to read.
+pub async fn curl_reading(arguments: &[&str], input: Stdio) -> Option<String> {
     let program = find("curl")?;
+    Some(printed(&program, &[&["-sS"], arguments].concat(), input).await)
+}
+
+/// What a Python script prints.
+pub async fn python_prints(script: &str, arguments: &[&str]) -> Option<String> {
+    find("python3")?;
+    let program = interpreter().await;
+    Some(printed(Path::new(&program), &[&["-c", script], arguments].concat(), Stdio::null()).await)
+}
+
+/// What Node prints.
+pub async fn node(arguments: &[&str]) -> Option<String> {
+    let program = find("node")?;
+    Some(printed(&program, arguments, Stdio::null()).await)
+}
+
+/// What a program prints until it ends well.
+async fn printed(program: &Path, arguments: &[&str], input: Stdio) -> String {
     let mut command = Command::new(program);
-    command.arg("-sS").args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let output = soon("curl", command.output()).await.unwrap();
-    assert!(output.status.success(), "curl {arguments:?}: {output:?}");
-    Some(String::from_utf8(output.stdout).unwrap())
+    command.args(arguments).stdin(input).kill_on_drop(true);
+    let output = soon("the end of a program", command.output()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program:?} {arguments:?}: {}\n{said}", output.status);
+    String::from_utf8(output.stdout).unwrap()
 }
