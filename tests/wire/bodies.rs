@@ -15,7 +15,7 @@ use tower::BoxError;
 use crate::support::{
     Front, Server, client,
     socket::{Socket, status},
-    soon, until,
+    soon,
 };
 
 /// A body of these frames, of unknown length.
@@ -227,7 +227,7 @@ async fn what_a_client_does_not_take_is_left_with_the_target() {
         assert_eq!(status(&client.head().await), 200);
         client.exactly(64 * 1024).await;
         drop(client);
-        until("the target's connection is closed", || target.counts.open() == 0).await;
+        crate::support::until("its connection is closed", || target.counts.open() == 0).await;
         front.at_rest().await;
     }
 }

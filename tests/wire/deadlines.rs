@@ -105,6 +105,15 @@ async fn a_connection_that_does_not_come_about_in_time_is_504() {
     assert_eq!((error.kind(), error.status().as_u16()), (Kind::ConnectTimeout, 504));
     let expected = format!("connect to {address} timed out after 100ms");
     assert!(error.to_string().ends_with(&expected), "{error}");
+
+    // Who is sent there waits; nobody else does.
+    let one = Server::named("one").await;
+    let front = Front::with(self::group(Transport::new()), [address, one.address]).await;
+    let mut waiting = Socket::connect(front.address()).await;
+    waiting.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until("it waits", || front.group.status().targets[0].in_flight == 1).await;
+    assert_eq!(get(&client(), front.uri("/")).await, (200, "one".into()));
+    assert_eq!(front.group.status().in_flight(), 1);
 }
 
 // Before the answer's head.
