@@ -35,6 +35,9 @@
 //! | `Health` | which outcomes count against the target |
 //! | `Forward` | how it is sent ([`endpoint`]) |
 //!
+//! Whoever chooses the target himself takes the first and the last of them:
+//! [`layer::ForwardTo`].
+//!
 //! # Who the client is
 //!
 //! Whoever accepts a connection knows it: give it as a [`Peer`], once a connection by

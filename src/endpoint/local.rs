@@ -105,11 +105,16 @@ impl InProcess {
 }
 
 /// A balancer or an error of ours inside keeps its kind, and so does what the client's body failed with
-/// if the service passes that on; all else is the service's own failure.
+/// if the service passes that on; all else is the service's own failure. What it may have had of a
+/// request goes to nobody else.
 fn of_service(error: BoxError) -> Error {
     match of_client(&*error) {
         Some(error) => error,
-        None => Error::from(error),
+        None => {
+            let error = Error::from(error);
+            drop(error.take_unsent());
+            error
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
 
 use futures_util::future::Either;
 use http::{Extensions, HeaderValue, Request, Response, StatusCode, header};
+use tokio::time::Instant;
 use tower::BoxError;
 
 use crate::{
@@ -108,6 +109,32 @@ where
         proxy::send_alone(request.headers_mut());
     }
     request
+}
+
+/// On a request that comes back unsent: it is fit for any target, and must not be made so again. A
+/// service in this process that is a target does not get it, since it could pass it on.
+#[derive(Clone, Copy)]
+pub(super) struct Introduced {
+    pub(super) peer: Option<Peer>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) alone: bool,
+    pub(super) attempt: u32,
+}
+
+impl Introduced {
+    /// Takes the mark off a request that bears one.
+    pub(super) fn take<B>(request: &mut Request<B>) -> Option<Self> {
+        request.extensions_mut().remove()
+    }
+
+    /// Marks the request that comes back with an error.
+    pub(super) fn mark(self, error: Error) -> Error {
+        if let Some(mut request) = error.take_unsent() {
+            request.extensions_mut().insert(self);
+            error.keep_unsent(request);
+        }
+        error
+    }
 }
 
 pin_project_lite::pin_project! {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use super::{
-    arrival::{self, ArrivalFuture, Known},
+    arrival::{self, ArrivalFuture, Introduced, Known},
     forward::Forward,
     message::Assigned,
 };
@@ -169,7 +169,7 @@ impl ForwardTo {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        if let Some(introduced) = request.extensions_mut().remove::<Introduced>() {
+        if let Some(introduced) = Introduced::take(&mut request) {
             *alone = introduced.alone;
             let again = Introduced { attempt: introduced.attempt.saturating_add(1), ..introduced };
             return self.assign(request.map(Body::new), again);
@@ -217,27 +217,6 @@ impl ForwardTo {
 enum Decision {
     Forward(Assigned, Introduced),
     Answer(Response<Body>),
-}
-
-/// On a request that comes back unsent: it is fit for any target, and must not be made so again. It is
-/// on none that goes out, where a service in this process could find it.
-#[derive(Clone, Copy)]
-struct Introduced {
-    peer: Option<Peer>,
-    deadline: Option<Instant>,
-    alone: bool,
-    attempt: u32,
-}
-
-impl Introduced {
-    /// Marks the request that comes back with an error.
-    fn mark(self, error: Error) -> Error {
-        if let Some(mut request) = error.take_unsent() {
-            request.extensions_mut().insert(self);
-            error.keep_unsent(request);
-        }
-        error
-    }
 }
 
 impl<B> Service<Request<B>> for ForwardTo

@@ -3,7 +3,8 @@
 //! Each floor takes a request of its own type, so that most wrong orders do not compile:
 //! `Request<B>` until the rules have chosen a group, [`Routed`] until a target is picked,
 //! [`Assigned`] from then on. Layers of tower's own may stand between them with
-//! `.map_err(Error::from)`. [`LoadBalancer`](crate::LoadBalancer) is the stack in one expression.
+//! `.map_err(Error::from)`. [`LoadBalancer`](crate::LoadBalancer) is the stack in one expression,
+//! [`ForwardTo`] what is left of it when the target is chosen elsewhere.
 
 mod respond;
 mod arrival;

@@ -2,7 +2,7 @@
 //! client comes.
 //!
 //! Each step is a file of its own beside this one. What depends on the target, of which there may be
-//! several, is `layer/forward.rs`'s.
+//! several, is `layer/forward/adapt.rs`'s.
 
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 

@@ -2,7 +2,7 @@
 //! changes in their heads.
 //!
 //! All of it is done once a request, before a target is picked; what depends on the target is
-//! `layer/forward.rs`'s. What is settled here for all requests is [`HttpOptions`].
+//! `layer/forward/adapt.rs`'s. What is settled here for all requests is [`HttpOptions`].
 
 mod screen;
 mod headers;

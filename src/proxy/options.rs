@@ -258,12 +258,12 @@ impl HttpOptions {
         self
     }
 
-    /// Sets how long a body may be, in bytes; `None` is without end. One whose length is told is refused
+    /// Sets how long a body may be, in bytes; the greatest number is none. One whose length is told is refused
     /// at once, another when it gets longer: what was sent of it is taken back by closing the target's
     /// connection.
     #[must_use]
-    pub fn body_size_max(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.limits.body = bytes.into();
+    pub fn body_size_max(mut self, bytes: u64) -> Self {
+        self.limits.body = Some(bytes).filter(|bytes| *bytes < u64::MAX);
         self
     }
 

@@ -10,7 +10,7 @@ use std::{
 use http::{Request, Response, Version};
 use http_body_util::BodyExt;
 use pointsman::{
-    Body, Peer, Target,
+    Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     endpoint::Transport,
     error::{Error, Kind},
     id::RuleId,
@@ -173,13 +173,42 @@ async fn no_request_that_goes_out_says_that_it_needs_no_introduction() {
         request.headers_mut().insert("x_forwarded_for", "203.0.113.1".parse().unwrap());
         inner.clone().oneshot(request)
     });
-    let outer = ForwardTo::new(Target::service("app", app));
-    let request = Request::get("/").header("host", "a").extension(peer());
-    let response = outer.oneshot(request.body(Body::default()).unwrap()).await.unwrap();
-    assert_eq!(response.status(), 200);
+    let outer = ForwardTo::new(Target::service("app", app.clone()));
+    let group = TargetGroup::builder("web").build().unwrap();
+    group.register(Target::service("app", app));
+    let balancer = LoadBalancer::new(RuleTable::forward_to(&group));
+    let request = || {
+        let request = Request::get("/").header("host", "a").extension(peer());
+        request.body(Body::default()).unwrap()
+    };
+    let unsent = async || {
+        let gone = ForwardTo::new(Port::reserve().address);
+        gone.oneshot(request()).await.unwrap_err().take_unsent().unwrap()
+    };
+    assert_eq!(outer.clone().oneshot(request()).await.unwrap().status(), 200);
+    assert_eq!(outer.oneshot(unsent().await).await.unwrap().status(), 200);
+    assert_eq!(balancer.oneshot(unsent().await).await.unwrap().status(), 200);
     let told = told.lock().unwrap();
-    assert!(!told[0].contains("upgrade") && !told[0].contains('_'), "{told:?}");
-    assert_eq!(field(&told[0], "x-forwarded-for"), Some("192.0.2.1"));
+    assert_eq!(told.len(), 3);
+    for head in &*told {
+        assert!(!head.contains("upgrade") && !head.contains('_'), "{head}");
+    }
+    assert_eq!(field(&told[1], "x-forwarded-for"), Some("192.0.2.1"));
+}
+
+/// What it may have done before it forwarded, nobody knows.
+#[tokio::test]
+async fn what_a_service_in_this_process_was_called_with_goes_to_nobody_else() {
+    let gone = Port::reserve();
+    let group = TargetGroup::builder("web").build().unwrap();
+    group.register(Target::service("app", ForwardTo::new(gone.address)));
+    let other = |_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::default())) };
+    group.register(Target::service("other", service_fn(other)));
+    let balancer = LoadBalancer::new(RuleTable::forward_to(&group));
+    let response = balancer.oneshot(Request::new(Body::default())).await.unwrap();
+    let error = response.extensions().get::<Error>().unwrap();
+    assert_eq!((error.kind(), error.target().map(|id| &**id)), (Kind::Connect, Some("app")));
+    assert_eq!(group.status().targets[1].answered, 0);
 }
 
 #[tokio::test]

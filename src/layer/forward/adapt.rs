@@ -5,6 +5,7 @@
 use http::{HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use http_body::Body as _;
 
+use super::super::arrival::Introduced;
 use crate::{
     body::Body,
     endpoint::{Address, Endpoint},
@@ -28,6 +29,7 @@ impl Came {
     ) -> Self {
         let version = request.version();
         if endpoint.is_local() {
+            _ = Introduced::take(request);
             toward_balancer(request, peer);
             return Self { version, without_host: false };
         }

@@ -7,6 +7,8 @@
 mod authority;
 mod path;
 
+use std::fmt::Display;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
 use super::{
@@ -37,7 +39,7 @@ pub(crate) enum Screened {
 ///
 /// # Errors
 ///
-/// One whose kind says what is wrong, with one of a few texts.
+/// One whose kind says what is wrong, with one of a few texts and numbers.
 pub(crate) fn screen<B: http_body::Body>(
     request: &mut Request<B>,
     peer: Option<&Peer>,
@@ -60,11 +62,12 @@ pub(crate) fn screen<B: http_body::Body>(
         return Err(Kind::TransferCoding.into());
     }
     // A balancer in this process has counted before it added the client.
-    if fields.forwarded_for > options.limits.forwarded_for && came_from_a_client(peer) {
-        return Err(Kind::ForwardedForTooLong.into());
+    if came_from_a_client(peer) {
+        let (found, max) = (fields.forwarded_for, options.limits.forwarded_for);
+        too_much(Kind::ForwardedForTooLong, found, max, "addresses")?;
     }
-    if options.limits.body.is_some_and(|max| request.body().size_hint().lower() > max) {
-        return Err(Kind::BodyTooLarge.into());
+    if let Some(max) = options.limits.body {
+        too_much(Kind::BodyTooLarge, request.body().size_hint().lower(), max, "bytes")?;
     }
     if fields.unwanted {
         drop_unwanted(request.headers_mut(), options);
@@ -73,6 +76,19 @@ pub(crate) fn screen<B: http_body::Body>(
         return Ok(Screened::LastHop);
     }
     Ok(if alone { Screened::PassAlone } else { Screened::Pass })
+}
+
+/// Fails if there is more than there may be.
+fn too_much<N: PartialOrd + Display>(
+    kind: Kind,
+    found: N,
+    max: N,
+    what: &str,
+) -> Result<(), Error> {
+    if found > max {
+        return Err(Error::new(kind, format!("{found} {what}, at most {max} are allowed")));
+    }
+    Ok(())
 }
 
 /// Says that no connection the request goes over is used again.
@@ -105,9 +121,7 @@ fn check_uri(uri: &Uri, method: &Method, options: &HttpOptions) -> Result<(), Er
         _ => return refuse("an authority without a scheme and a path"),
     };
     let rest = uri.path_and_query().map_or(0, |path| path.as_str().len());
-    if before + rest > options.limits.uri {
-        return Err(Kind::UriTooLong.into());
-    }
+    too_much(Kind::UriTooLong, before + rest, options.limits.uri, "bytes")?;
     if path == "*" {
         return if *method == Method::OPTIONS { Ok(()) } else { refuse("* without OPTIONS") };
     }
@@ -162,16 +176,10 @@ impl<'a> Fields<'a> {
     }
 
     fn check_size(&self, limits: &Limits) -> Result<(), Error> {
-        let refuse = |why| Err(Error::new(Kind::HeadersTooLarge, why));
-        if self.count > limits.header_count {
-            refuse("too many fields")
-        } else if self.size_of_longest > limits.header {
-            refuse("one field is too long")
-        } else if self.size > limits.headers {
-            refuse("all fields together are too long")
-        } else {
-            Ok(())
-        }
+        let kind = Kind::HeadersTooLarge;
+        too_much(kind, self.count, limits.header_count, "fields")?;
+        too_much(kind, self.size_of_longest, limits.header, "bytes in one field")?;
+        too_much(kind, self.size, limits.headers, "bytes in all fields")
     }
 
     fn check_host(&self, uri: &Uri, version: Version, peer: Option<&Peer>) -> Result<(), Error> {
