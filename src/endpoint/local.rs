@@ -105,16 +105,11 @@ impl InProcess {
 }
 
 /// A balancer or an error of ours inside keeps its kind, and so does what the client's body failed with
-/// if the service passes that on; all else is the service's own failure. What it may have had of a
-/// request goes to nobody else.
+/// if the service passes that on; all else is the service's own failure.
 fn of_service(error: BoxError) -> Error {
     match of_client(&*error) {
         Some(error) => error,
-        None => {
-            let error = Error::from(error);
-            drop(error.take_unsent());
-            error
-        }
+        None => Error::from(error),
     }
 }
 

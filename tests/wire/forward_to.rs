@@ -196,9 +196,8 @@ async fn no_request_that_goes_out_says_that_it_needs_no_introduction() {
     assert_eq!(field(&told[1], "x-forwarded-for"), Some("192.0.2.1"));
 }
 
-/// What it may have done before it forwarded, nobody knows.
 #[tokio::test]
-async fn what_a_service_in_this_process_was_called_with_goes_to_nobody_else() {
+async fn as_a_target_it_gives_back_what_it_could_not_send() {
     let gone = Port::reserve();
     let group = TargetGroup::builder("web").build().unwrap();
     group.register(Target::service("app", ForwardTo::new(gone.address)));
@@ -206,9 +205,8 @@ async fn what_a_service_in_this_process_was_called_with_goes_to_nobody_else() {
     group.register(Target::service("other", service_fn(other)));
     let balancer = LoadBalancer::new(RuleTable::forward_to(&group));
     let response = balancer.oneshot(Request::new(Body::default())).await.unwrap();
-    let error = response.extensions().get::<Error>().unwrap();
-    assert_eq!((error.kind(), error.target().map(|id| &**id)), (Kind::Connect, Some("app")));
-    assert_eq!(group.status().targets[1].answered, 0);
+    assert_eq!(response.extensions().get::<Served>().unwrap().target.as_deref(), Some("other"));
+    assert_eq!(group.status().targets[0].failed, 1);
 }
 
 #[tokio::test]
