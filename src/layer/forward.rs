@@ -102,7 +102,12 @@ impl Service<Assigned> for Forward {
     }
 }
 
-async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>, Error> {
+/// Makes the request fit for its target, and returns what sends it. Much is done before the future is
+/// made, since that would keep room for all it is given and for what becomes of it.
+fn forward(
+    assigned: Assigned,
+    settings: Forward,
+) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
     let Assigned {
         mut request,
         rule,
@@ -114,65 +119,76 @@ async fn forward(assigned: Assigned, settings: Forward) -> Result<Response<Body>
         attempt,
         deadline,
     } = assigned;
-    let endpoint = member.endpoint();
-    let transport = endpoint.transport();
     let version = request.version();
-    let alone = proxy::goes_alone(request.headers());
-    let asked = Asked::take(&mut request);
-    let host_is_ours = if endpoint.is_local() {
+    // Both are said in this field; most requests have none.
+    let has_connection = request.headers().contains_key(header::CONNECTION);
+    let alone = has_connection && proxy::goes_alone(request.headers());
+    let asked = if has_connection { Asked::take(&mut request) } else { None };
+    let host_is_ours = if member.endpoint().is_local() {
         toward_balancer(&mut request, peer);
         false
     } else {
-        toward_target(&mut request, endpoint.address())
+        toward_target(&mut request, member.endpoint().address())
     };
-    let progress = watch_upload(&mut request, transport.idle_timeout);
-    let now = Instant::now();
-    lease.account_mut().begin(now, progress.clone());
-    lease.account_mut().identify(settings.observer, rule, &group, member.id(), attempt);
-    let until = Until { answer: now + transport.answer_timeout, deadline };
-    let answer = match asked {
-        // There are no timers either.
-        _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
-        None => {
-            let answer = pin!(endpoint.send_for(request, lease.account_mut()));
-            let answer = within(until, transport.answer_timeout, progress.as_deref(), answer).await;
-            answer.and_then(no_switching).map(|response| (response, None))
-        }
-        // In a box of its own, since few requests do.
-        Some(asked) => {
-            Box::pin(send_upgrade(endpoint, request, asked, until, lease.account_mut())).await
-        }
-    };
-    let (mut response, switched) = match answer {
-        Ok(answer) => answer,
-        Err(error) => {
-            lease.settle(end_of(error.kind()));
-            let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
-            if host_is_ours {
-                forget_host(&error);
+    let progress = watch_upload(&mut request, member.endpoint().transport().idle_timeout);
+    async move {
+        let endpoint = member.endpoint();
+        let transport = endpoint.transport();
+        let now = Instant::now();
+        lease.account_mut().begin(progress.clone());
+        lease.account_mut().identify(settings.observer, now, rule, &group, member.id(), attempt);
+        let until = Until { answer: now + transport.answer_timeout, deadline };
+        let mut switched = None;
+        let answer = match asked {
+            // There are no timers either.
+            _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
+            None => {
+                let answer = pin!(endpoint.send_for(request, lease.account_mut()));
+                let limit = transport.answer_timeout;
+                within(until, limit, progress.as_deref(), answer).await.and_then(no_switching)
             }
-            return Err(error.with_fail_open(fail_open).with_alone(alone));
+            // In a box of its own, since few requests do.
+            Some(asked) => {
+                let account = lease.account_mut();
+                let sent = Box::pin(send_upgrade(endpoint, request, asked, until, account)).await;
+                sent.map(|(response, to)| {
+                    switched = to;
+                    response
+                })
+            }
+        };
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                lease.settle(end_of(error.kind()));
+                let error = error.with_rule(rule).with_group(group);
+                let error = error.with_target(member.id().clone());
+                if host_is_ours {
+                    forget_host(&error);
+                }
+                return Err(error.with_fail_open(fail_open).with_alone(alone));
+            }
+        };
+        proxy::return_to_client(&mut response, settings.via.as_ref());
+        if alone {
+            proxy::send_alone(response.headers_mut());
         }
-    };
-    proxy::return_to_client(&mut response, settings.via.as_ref());
-    if alone {
-        proxy::send_alone(response.headers_mut());
+        let is_overtaken = progress.as_deref().is_some_and(Progress::is_overtaken);
+        end_with_answer(&mut response, version, is_overtaken);
+        let mut served = Served::by_target(rule, group, member.id().clone());
+        served.fail_open = fail_open;
+        // An error of a balancer behind this one is not ours.
+        response.extensions_mut().remove::<Error>();
+        response.extensions_mut().insert(served);
+        if let Some((asked, target)) = switched {
+            let client = asked.grant(&mut response);
+            let idle_timeout = transport.idle_timeout;
+            lease.switched(response.status());
+            Tunnel { client, target, idle_timeout, lease }.open();
+            return Ok(response.map(|_| Body::default()));
+        }
+        Ok(watch_download(response, endpoint, transport.idle_timeout, deadline, lease))
     }
-    let is_overtaken = progress.as_deref().is_some_and(Progress::is_overtaken);
-    end_with_answer(&mut response, version, is_overtaken);
-    let mut served = Served::by_target(rule, group, member.id().clone());
-    served.fail_open = fail_open;
-    // An error of a balancer behind this one is not ours.
-    response.extensions_mut().remove::<Error>();
-    response.extensions_mut().insert(served);
-    if let Some((asked, target)) = switched {
-        let client = asked.grant(&mut response);
-        let idle_timeout = transport.idle_timeout;
-        lease.switched(response.status());
-        Tunnel { client, target, idle_timeout, lease }.open();
-        return Ok(response.map(|_| Body::default()));
-    }
-    Ok(watch_download(response, endpoint, transport.idle_timeout, deadline, lease))
 }
 
 /// Does what depends on the target: HTTP/1.1 and its framing, the origin form, and a Host if there is
@@ -359,17 +375,17 @@ fn end_of(kind: Kind) -> End {
 /// Lets the exchange end with the answer's body, which may not pause for longer than `limit`, nor last
 /// beyond the deadline.
 fn watch_download(
-    response: Response<Body>,
+    mut response: Response<Body>,
     endpoint: &Endpoint,
     limit: Duration,
     deadline: Option<Instant>,
     mut lease: Lease,
 ) -> Response<Body> {
     lease.answered(response.status());
-    response.map(|mut body| {
-        body.limit_target(limit, deadline);
-        endpoint.adopt(body.with_lease(lease))
-    })
+    let body = response.body_mut();
+    body.limit_target(limit, deadline);
+    body.hold(lease);
+    if endpoint.is_local() { response.map(|body| endpoint.adopt(body)) } else { response }
 }
 
 #[cfg(test)]

@@ -21,7 +21,11 @@ use http::{Extensions, Request, Response};
 use tokio::{runtime::Handle, time::Instant};
 use tower::{BoxError, Layer, Service};
 
-use super::{message::Routed, served::Served, stage::Stage};
+use super::{
+    message::{Route, Routed},
+    served::Served,
+    stage::Stage,
+};
 use crate::{
     body::Body,
     check::Use,
@@ -281,8 +285,9 @@ impl<S> Rules<S> {
                     proxy::send_alone(request.headers_mut());
                 }
                 let deadline = options.request_timeout.map(|limit| Instant::now() + limit);
-                let routed = Routed::new(request, rule, group).with_peer(peer);
-                return Ok(Decision::Forward(routed.with_deadline(deadline)));
+                let (prefer, tried) = (None, Vec::new());
+                let route = Route { peer, rule, group, prefer, tried, deadline };
+                return Ok(Decision::Forward(Routed::of(request, route)));
             }
             Action::Redirect(redirect) => {
                 redirect.response(&head).map_err(|error| error.with_rule(rule).with_alone(alone))?
