@@ -108,8 +108,13 @@ impl Body {
     /// Makes the exchange that the lease counts end with this body.
     #[must_use]
     pub fn with_lease(mut self, lease: Lease) -> Self {
-        self.lease = Some(lease);
+        self.hold(lease);
         self
+    }
+
+    /// Lets the exchange end with this body.
+    pub(crate) fn hold(&mut self, lease: Lease) {
+        self.lease = Some(lease);
     }
 
     /// Ends the body with [`BodyError::TooLarge`] when more than `max` bytes of it come. To whom its

@@ -37,48 +37,55 @@ pub(super) enum Lost {
 
 impl Idle {
     /// Sends a request; the connection goes back to the pool by itself.
-    pub(super) async fn send(self, mut request: Request<Body>) -> Result<Response<Body>, Lost> {
+    pub(super) fn send(
+        self,
+        mut request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Body>, Lost>> {
         let Self { seat, mut sender } = self;
         let upload = request.body_mut().progress();
         let before = seat.traffic.seen();
         seat.traffic.await_head();
-        let mut answer = pin!(sender.try_send_request(request));
+        // At once, so that the future need not keep the request.
+        let answer = sender.try_send_request(request);
         seat.give_back(sender);
-        let answer = poll_fn(|cx| {
-            let seen = answer.as_mut().poll(cx).map(Some);
-            if seen.is_ready() || !seat.traffic.is_in_doubt(cx.waker()) {
-                return seen;
-            }
-            // The head may have come before the doubt; if not, it did not come at all.
-            let seen = answer.as_mut().poll(cx).map(Some);
-            if seen.is_ready() { seen } else { Poll::Ready(None) }
-        });
-        let answer = answer.await;
-        seat.traffic.end_awaiting();
-        let Some(answer) = answer else {
-            let text = "the target sent too much before the head of its answer";
-            return Err(Lost::Wrong(Error::new(Kind::Exchange, text)));
-        };
-        let mut failed = match answer {
-            Ok(response) => {
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    seat.traffic.switch();
+        async move {
+            let mut answer = pin!(answer);
+            let answer = poll_fn(|cx| {
+                let seen = answer.as_mut().poll(cx).map(Some);
+                if seen.is_ready() || !seat.traffic.is_in_doubt(cx.waker()) {
+                    return seen;
                 }
-                let mut response =
-                    response.map(|body| Body::from_wire(body, Arc::clone(&seat.fate)));
-                if let Some(upload) = upload {
-                    response = early::bound(response, &upload, &seat);
+                // The head may have come before the doubt; if not, it did not come at all.
+                let seen = answer.as_mut().poll(cx).map(Some);
+                if seen.is_ready() { seen } else { Poll::Ready(None) }
+            });
+            let answer = answer.await;
+            seat.traffic.end_awaiting();
+            let Some(answer) = answer else {
+                let text = "the target sent too much before the head of its answer";
+                return Err(Lost::Wrong(Error::new(Kind::Exchange, text)));
+            };
+            let mut failed = match answer {
+                Ok(response) => {
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        seat.traffic.switch();
+                    }
+                    let mut response =
+                        response.map(|body| Body::from_wire(body, Arc::clone(&seat.fate)));
+                    if let Some(upload) = upload {
+                        response = early::bound(response, &upload, &seat);
+                    }
+                    return framing::vet(response, &seat).map_err(Lost::Wrong);
                 }
-                return framing::vet(response, &seat).map_err(Lost::Wrong);
-            }
-            Err(failed) => failed,
-        };
-        match failed.take_message() {
-            Some(request) => Err(Lost::Unsent(Box::new(request))),
-            None => {
-                let now = seat.traffic.seen();
-                let (received, written) = (now.0 != before.0, now.1 != before.1);
-                Err(Lost::Sent { error: failed.into_error(), written, received })
+                Err(failed) => failed,
+            };
+            match failed.take_message() {
+                Some(request) => Err(Lost::Unsent(Box::new(request))),
+                None => {
+                    let now = seat.traffic.seen();
+                    let (received, written) = (now.0 != before.0, now.1 != before.1);
+                    Err(Lost::Sent { error: failed.into_error(), written, received })
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ mod connection;
 mod driver;
 mod early;
 mod framing;
+mod head_copy;
 mod live;
 mod local;
 mod pool;
@@ -29,7 +30,7 @@ pub use self::{
     local::InProcess,
     transport::{InvalidTransport, Transport},
 };
-use self::{connection::Lost, live::Live, pool::Pool, traffic::Place};
+use self::{connection::Lost, head_copy::HeadCopy, live::Live, pool::Pool, traffic::Place};
 pub(crate) use self::{
     local::panic_text,
     tunnel::{Line, Tunnel},
@@ -37,7 +38,6 @@ pub(crate) use self::{
 use crate::{
     body::{Body, BodyError},
     error::{Error, Kind},
-    head,
     lease::{Account, Load},
 };
 
@@ -126,7 +126,7 @@ impl Endpoint {
         let Ok(runtime) = Handle::try_current() else { return Err(no_runtime(request)) };
         let (mut request, mut lost) = (request, false);
         if let Some(idle) = pool.take(runtime.id()) {
-            let copy = is_replayable(&request).then(|| copy(&request));
+            let copy = is_replayable(&request).then(|| HeadCopy::of(&request));
             let fate = idle.fate();
             account.sending(true);
             request = match (idle.send(request).await, copy) {
@@ -138,7 +138,7 @@ impl Endpoint {
                     tracing::debug!(target = %self.address, "a stale connection is replaced");
                     pool.note_dropped();
                     lost = true;
-                    copy
+                    copy.into_request()
                 }
                 (Err(Lost::Sent { error, received, .. }), _) => {
                     return Err(broken(error, received, fate.error()));
@@ -234,7 +234,8 @@ impl Endpoint {
             Err(error) => return Err(Error::new(Kind::Connect, error).with_unsent(request)),
         };
         let (fate, replayable) = (idle.fate(), is_replayable(&request));
-        let copy = request.body().is_end_stream().then(|| copy(&request));
+        let is_whole = request.body().is_end_stream();
+        let copy = is_whole.then(|| HeadCopy::of(&request));
         let unsent = match (idle.send(request).await, copy) {
             (Ok(response), _) => {
                 pool.note_alive();
@@ -242,11 +243,14 @@ impl Endpoint {
             }
             (Err(Lost::Unsent(request)), _) => *request,
             // A target that is about to end may let a connection in that nobody will serve.
-            (Err(Lost::Sent { written: false, .. }), Some(copy)) if fate.error().is_none() => copy,
+            (Err(Lost::Sent { written: false, .. }), Some(copy)) if fate.error().is_none() => {
+                copy.into_request()
+            }
             (Err(Lost::Sent { error, received: false, .. }), Some(copy))
                 if replayable && fate.error().is_none() && pool.is_ending() =>
             {
-                return Err(once_more(broken(error, false, None).with_unsent(copy)));
+                let error = broken(error, false, None).with_unsent(copy.into_request());
+                return Err(once_more(error));
             }
             (Err(Lost::Sent { error, received, .. }), _) => {
                 return Err(broken(error, received, fate.error()));
@@ -308,11 +312,6 @@ fn is_replayable(request: &Request<Body>) -> bool {
 /// Tells whether a request may be done twice (RFC 9110 §9.2.2); TRACE is for no target.
 pub(crate) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
-}
-
-/// Copies a request without a body. Its extensions too, since it may yet go to another target.
-fn copy(request: &Request<Body>) -> Request<Body> {
-    head::copy(request).map(|()| Body::default())
 }
 
 /// Says what broke an exchange of which something may have been sent.

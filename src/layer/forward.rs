@@ -101,7 +101,12 @@ impl Service<Assigned> for Forward {
     }
 }
 
-async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Response<Body>, Error> {
+/// Makes the request fit for its target, and returns what sends it. Much is done before the future is
+/// made, since that would keep room for all it is given and for what becomes of it.
+fn forward(
+    assigned: Assigned,
+    observer: Option<Observer>,
+) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
     let Assigned {
         mut request,
         rule,
@@ -114,47 +119,56 @@ async fn forward(assigned: Assigned, observer: Option<Observer>) -> Result<Respo
         deadline,
         via,
     } = assigned;
-    let endpoint = member.endpoint();
     let asked = Asked::take(&mut request);
-    let came = Came::adapt(&mut request, endpoint, peer);
-    let wait = Wait::begin(&mut request, endpoint.transport(), deadline);
-    lease.account_mut().begin(wait.began, wait.upload.clone());
-    lease.account_mut().identify(observer, rule, &group, member.id(), attempt);
+    let came = Came::adapt(&mut request, member.endpoint(), peer);
+    let wait = Wait::begin(&mut request, member.endpoint().transport(), deadline);
+    lease.account_mut().begin(wait.upload.clone());
+    lease.account_mut().identify(observer, wait.began, rule, &group, member.id(), attempt);
 
-    let answer = match asked {
-        // There are no timers either.
-        _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
-        None => {
-            let answer = pin!(endpoint.send_for(request, lease.account_mut()));
-            wait.head_of(answer).await.and_then(no_switching).map(|response| (response, None))
-        }
-        // In a box of its own, since few requests do.
-        Some(asked) => {
-            Box::pin(send_upgrade(endpoint, request, asked, &wait, lease.account_mut())).await
-        }
-    };
-    let (mut response, switched) = match answer {
-        Ok(answer) => answer,
-        Err(error) => {
-            lease.settle(end_of(error.kind()));
-            let error = error.with_rule(rule).with_group(group).with_target(member.id().clone());
-            came.undo(&error);
-            return Err(error.with_fail_open(fail_open));
-        }
-    };
+    async move {
+        let endpoint = member.endpoint();
+        let mut switched = None;
+        let answer = match asked {
+            // There are no timers either.
+            _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
+            None => {
+                let answer = pin!(endpoint.send_for(request, lease.account_mut()));
+                wait.head_of(answer).await.and_then(no_switching)
+            }
+            // In a box of its own, since few requests do.
+            Some(asked) => {
+                let account = lease.account_mut();
+                let sent = Box::pin(send_upgrade(endpoint, request, asked, &wait, account)).await;
+                sent.map(|(response, to)| {
+                    switched = to;
+                    response
+                })
+            }
+        };
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                lease.settle(end_of(error.kind()));
+                let error = error.with_rule(rule).with_group(group);
+                let error = error.with_target(member.id().clone());
+                came.undo(&error);
+                return Err(error.with_fail_open(fail_open));
+            }
+        };
 
-    proxy::return_to_client(&mut response, via.as_ref());
-    came.adapt_answer(&mut response, wait.is_overtaken());
-    let mut served = Served::by_target(rule, group, member.id().clone());
-    served.fail_open = fail_open;
-    // An error of a balancer behind this one is not ours.
-    response.extensions_mut().remove::<Error>();
-    response.extensions_mut().insert(served);
+        proxy::return_to_client(&mut response, via.as_ref());
+        came.adapt_answer(&mut response, wait.is_overtaken());
+        let mut served = Served::by_target(rule, group, member.id().clone());
+        served.fail_open = fail_open;
+        // An error of a balancer behind this one is not ours.
+        response.extensions_mut().remove::<Error>();
+        response.extensions_mut().insert(served);
 
-    Ok(match switched {
-        Some((asked, line)) => open_tunnel(response, asked, line, endpoint, lease),
-        None => end_with_body(response, endpoint, deadline, lease),
-    })
+        Ok(match switched {
+            Some((asked, line)) => open_tunnel(response, asked, line, endpoint, lease),
+            None => end_with_body(response, endpoint, deadline, lease),
+        })
+    }
 }
 
 /// Sends a request that asks for another protocol. If the target agrees, what was asked comes back
@@ -227,14 +241,14 @@ fn open_tunnel(
 /// Lets the exchange end with the answer's body, which may stall only for so long, nor last beyond the
 /// deadline.
 fn end_with_body(
-    response: Response<Body>,
+    mut response: Response<Body>,
     endpoint: &Endpoint,
     deadline: Option<Instant>,
     mut lease: Lease,
 ) -> Response<Body> {
     lease.answered(response.status());
-    response.map(|mut body| {
-        body.limit_target(endpoint.transport().idle_timeout, deadline);
-        endpoint.adopt(body.with_lease(lease))
-    })
+    let body = response.body_mut();
+    body.limit_target(endpoint.transport().idle_timeout, deadline);
+    body.hold(lease);
+    if endpoint.is_local() { response.map(|body| endpoint.adopt(body)) } else { response }
 }

@@ -142,6 +142,10 @@ impl Routed {
         self.route.deadline
     }
 
+    pub(super) fn set_prefer(&mut self, target: Option<TargetId>) {
+        self.route.prefer = target;
+    }
+
     pub(super) fn of(request: Request<Body>, route: Route) -> Self {
         Self { request, route }
     }

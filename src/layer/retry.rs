@@ -133,7 +133,12 @@ where
         loop {
             match this.attempt.as_mut().project() {
                 AttemptProjection::Called { future } => {
-                    match this.progress.after(ready!(future.poll(cx))) {
+                    let answer = ready!(future.poll(cx));
+                    // The way of nearly all, past what moves the answer about.
+                    if answer.is_ok() && this.progress.opted.is_none() {
+                        return Poll::Ready(answer);
+                    }
+                    match this.progress.after(answer) {
                         Next::Done(answer) => return Poll::Ready(answer),
                         Next::Again(routed) => {
                             this.attempt.set(Attempt::Waiting { routed: Some(routed) });

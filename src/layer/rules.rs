@@ -21,7 +21,7 @@ use tower::{BoxError, Layer, Service};
 
 use super::{
     arrival::{self, ArrivalFuture, Known},
-    message::Routed,
+    message::{Route, Routed},
     served::Served,
     stage::Stage,
 };
@@ -249,9 +249,10 @@ impl<S> Rules<S> {
                 let group = installed.table.choose_group(forward).cloned();
                 let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
                 let request = arrival::introduce(request, peer.as_ref(), known, options, *alone);
-                let routed = Routed::new(request, rule, group).with_peer(peer);
-                let routed = routed.with_deadline(options.deadline()).with_via(options.via.clone());
-                return Ok(Decision::Forward(routed));
+                let (prefer, tried) = (None, Vec::new());
+                let (deadline, via) = (options.deadline(), options.via.clone());
+                let route = Route { peer, rule, group, prefer, tried, deadline, via };
+                return Ok(Decision::Forward(Routed::of(request, route)));
             }
             Action::Redirect(redirect) => {
                 redirect.response(&head).map_err(|error| error.with_rule(rule))?

@@ -90,14 +90,18 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
         };
         let (request, route) = routed.into_parts();
         let attempt = u32::try_from(route.tried.len() + 1).unwrap_or(u32::MAX);
-        let group = route.group.name().clone();
-        let assigned =
-            Assigned::new(request, route.rule, group, assignment.member, assignment.lease)
-                .with_peer(route.peer)
-                .with_fail_open(assignment.fail_open)
-                .with_attempt(attempt)
-                .with_deadline(route.deadline)
-                .with_via(route.via);
+        let assigned = Assigned {
+            request,
+            rule: route.rule,
+            group: route.group.name().clone(),
+            member: assignment.member,
+            lease: assignment.lease,
+            peer: route.peer,
+            fail_open: assignment.fail_open,
+            attempt,
+            deadline: route.deadline,
+            via: route.via,
+        };
         Either::Right(self.inner.call(assigned))
     }
 }

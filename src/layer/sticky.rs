@@ -72,13 +72,14 @@ impl<S: Stage<Routed>> Service<Routed> for Sticky<S> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, routed: Routed) -> Self::Future {
+    fn call(&mut self, mut routed: Routed) -> Self::Future {
         let rule = routed.rule();
         match routed.group().recall(&routed.head()) {
             Ok(session) => {
                 let prefer = session.as_ref().and_then(|session| session.target().cloned());
                 let session = session.map(|session| (routed.group().clone(), session));
-                let future = self.inner.call(routed.with_prefer(prefer));
+                routed.set_prefer(prefer);
+                let future = self.inner.call(routed);
                 Either::Right(StickyFuture { future, session })
             }
             Err(error) => Either::Left(ready(Err(error.with_rule(rule)))),
@@ -103,8 +104,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let mut response = ready!(this.future.poll(cx))?;
+        let mut answer = ready!(this.future.poll(cx));
         if let Some((group, session)) = this.session.take()
+            && let Ok(response) = &mut answer
             && let Some(Served { rule, target: Some(target), .. }) = response.extensions().get()
         {
             let (rule, target) = (*rule, target.clone());
@@ -112,7 +114,7 @@ where
                 .remember(&session, &target, response.headers_mut())
                 .map_err(|error| error.with_rule(rule).with_target(target))?;
         }
-        Poll::Ready(Ok(response))
+        Poll::Ready(answer)
     }
 }
 

@@ -195,12 +195,12 @@ impl Lease {
 
     /// Counts bytes of the answer's body.
     pub(crate) fn received(&mut self, bytes: usize) {
-        self.account.received += bytes as u64;
+        self.account.received(bytes);
     }
 
     /// Says how many bytes went to the target through a tunnel, and how many came back.
     pub(crate) fn carried(&mut self, sent: u64, received: u64) {
-        (self.account.sent, self.account.received) = (sent, received);
+        self.account.carried(sent, received);
     }
 
     /// Returns what it has taken so far.

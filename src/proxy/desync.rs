@@ -214,10 +214,13 @@ impl Framing {
     /// may get it.
     #[inline]
     pub(super) fn note(&mut self, name: &str, value: &[u8]) -> bool {
+        // Nearly all names are sorted out by their first letter.
+        if matches!(name.as_bytes().first(), Some(b'a' | b'b' | b'd'..=b's' | b'u'..=b'z')) {
+            return false;
+        }
         match name {
             "content-length" => self.length.note(value, false),
             "transfer-encoding" => self.coding.note(value, false),
-            // Nearly all names are sorted out by their first letter.
             _ if spells(name, b"contentlength") => {
                 self.suspicious = true;
                 self.length.note(value, true);

@@ -1,5 +1,6 @@
-//! What was written to a client lately, so that each target's entry is sealed once in a while and
-//! not for each response.
+//! What was written to clients lately, so that each target's entry is sealed once in a while and not
+//! for each response; and what was read of them, so that it is opened once in a while and not for each
+//! request.
 //!
 //! When an entry is too old to be used again is decided in `cookie.rs`, by asking for another time.
 
@@ -26,48 +27,102 @@ pub(super) struct Issued {
     pub(super) fields: Fields,
 }
 
-/// A bounded table without locks: who writes to the same place last, wins.
-pub(super) struct Cache(Box<[[ArcSwapOption<Issued>; WAYS]]>);
+/// The text of an entry that opened, and what it says.
+///
+/// All clients of a target are given the same entry and may have one of each, so it gives nothing away
+/// how long the comparison of two takes.
+pub(super) struct Opened {
+    pub(super) group: GroupName,
+    pub(super) text: Box<[u8]>,
+    pub(super) target: TargetId,
+    pub(super) until: Duration,
+}
 
-impl Default for Cache {
+/// What a cache keeps: each in one of the places of its hash.
+pub(super) trait Kept {
+    fn hash(&self) -> u64;
+    fn until(&self) -> Duration;
+}
+
+/// A bounded table without locks: who writes to the same place last, wins.
+pub(super) struct Cache<T>(Box<[[ArcSwapOption<T>; WAYS]]>);
+
+impl<T> Default for Cache<T> {
     fn default() -> Self {
         Self((0..SETS).map(|_| array::from_fn(|_| ArcSwapOption::empty())).collect())
     }
 }
 
-impl Cache {
+impl Cache<Issued> {
     pub(super) fn find(
         &self,
         group: &GroupName,
         target: &TargetId,
         until: Duration,
     ) -> Option<Arc<Issued>> {
-        let is_it = |issued: &Issued| {
+        self.find_by(hash_of_target(group, target), |issued| {
             issued.until == until && issued.target == *target && issued.group == *group
-        };
-        let (_, set) = self.set(group, target)?;
-        set.iter().find_map(|place| place.load().as_ref().filter(|issued| is_it(issued)).cloned())
+        })
     }
+}
 
+impl Cache<Opened> {
+    pub(super) fn find(&self, group: &GroupName, text: &[u8]) -> Option<Arc<Opened>> {
+        self.find_by(hash_of_text(text), |opened| *opened.text == *text && opened.group == *group)
+    }
+}
+
+impl<T: Kept> Cache<T> {
     /// Keeps an entry, in place of one of an earlier time if there is any.
-    pub(super) fn keep(&self, issued: &Arc<Issued>) {
-        let Some((hash, set)) = self.set(&issued.group, &issued.target) else { return };
-        let is_old = |place: &&ArcSwapOption<Issued>| {
-            place.load().as_ref().is_none_or(|other| other.until < issued.until)
+    pub(super) fn keep(&self, kept: Arc<T>) {
+        let Some(set) = self.set(kept.hash()) else { return };
+        let is_old = |place: &&ArcSwapOption<T>| {
+            place.load().as_ref().is_none_or(|other| other.until() < kept.until())
         };
-        let place = set.iter().find(is_old).or_else(|| set.get((hash >> 48) as usize % WAYS));
-        if let Some(place) = place {
-            place.store(Some(Arc::clone(issued)));
+        let by_chance = || set.get((kept.hash() >> 48) as usize % WAYS);
+        if let Some(place) = set.iter().find(is_old).or_else(by_chance) {
+            place.store(Some(kept));
         }
     }
+}
 
-    fn set(
-        &self,
-        group: &GroupName,
-        target: &TargetId,
-    ) -> Option<(u64, &[ArcSwapOption<Issued>; WAYS])> {
-        let hash = fnv(group.bytes().chain([0]).chain(target.bytes()));
-        // The upper half: the lower bits of FNV know nothing of the upper bits of what is hashed.
-        self.0.get((hash >> 32) as usize % SETS).map(|set| (hash, set))
+impl<T> Cache<T> {
+    fn find_by(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<Arc<T>> {
+        let set = self.set(hash)?;
+        set.iter().find_map(|place| place.load().as_ref().filter(|kept| is_it(kept)).cloned())
     }
+
+    fn set(&self, hash: u64) -> Option<&[ArcSwapOption<T>; WAYS]> {
+        // The upper half: the lower bits of FNV know nothing of the upper bits of what is hashed.
+        self.0.get((hash >> 32) as usize % SETS)
+    }
+}
+
+impl Kept for Issued {
+    fn hash(&self) -> u64 {
+        hash_of_target(&self.group, &self.target)
+    }
+
+    fn until(&self) -> Duration {
+        self.until
+    }
+}
+
+impl Kept for Opened {
+    fn hash(&self) -> u64 {
+        hash_of_text(&self.text)
+    }
+
+    fn until(&self) -> Duration {
+        self.until
+    }
+}
+
+fn hash_of_target(group: &GroupName, target: &TargetId) -> u64 {
+    fnv(group.bytes().chain([0]).chain(target.bytes()))
+}
+
+/// The end of an entry is its proof, which looks like chance; an entry that has none is too short.
+fn hash_of_text(text: &[u8]) -> u64 {
+    fnv(text.last_chunk::<8>().into_iter().flatten().copied())
 }

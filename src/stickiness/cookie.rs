@@ -17,7 +17,7 @@ use http::{HeaderMap, header::COOKIE};
 
 use super::{
     Session, Stickiness,
-    cache::{Cache, Issued},
+    cache::{Cache, Issued, Opened},
     seal::{Entry, Seal, Unsealed},
     set_cookie::{End, Fields, Form},
 };
@@ -101,7 +101,8 @@ struct Inner {
     seal: Seal,
     duration: Duration,
     tick: Duration,
-    issued: Cache,
+    issued: Cache<Issued>,
+    opened: Cache<Opened>,
     warned_of_entropy: AtomicBool,
     warned_of_target: AtomicBool,
 }
@@ -115,6 +116,7 @@ impl LoadBalancerCookie {
             duration,
             tick: (duration / TICKS_MIN).min(TICK_MAX),
             issued: Cache::default(),
+            opened: Cache::default(),
             warned_of_entropy: AtomicBool::new(false),
             warned_of_target: AtomicBool::new(false),
         }))
@@ -123,21 +125,25 @@ impl LoadBalancerCookie {
 
 impl Stickiness for LoadBalancerCookie {
     fn recall(&self, group: &GroupName, head: &Head<'_>, now: SystemTime) -> Session {
+        let https = head.peer.map(Peer::protocol) == Some("https");
+        let value = find(head.headers, &self.0.form).unwrap_or_default();
+        // Most clients have come to this one group, and lately.
+        if let Some(session) = self.reopen(group, value, now) {
+            return Session { https, ..session };
+        }
         let mut session = None;
         let mut memo = String::new();
-        let value = find(head.headers, &self.0.form).unwrap_or_default();
         for text in value.split(|&byte| byte == b'.').take(ENTRIES_MAX) {
             let Some(entry) = Entry::parse(text) else { continue };
             if entry.is_of(group) {
                 // What does not open, has expired or comes after one that opened, is dropped.
                 if session.is_none() {
-                    session = self.open(group, &entry, now);
+                    session = self.open(group, &entry, text, now);
                 }
             } else if let Ok(text) = str::from_utf8(text) {
                 push(&mut memo, text);
             }
         }
-        let https = head.peer.map(Peer::protocol) == Some("https");
         Session { https, memo, ..session.unwrap_or_default() }
     }
 
@@ -150,7 +156,7 @@ impl Stickiness for LoadBalancerCookie {
         now: SystemTime,
     ) {
         let inner = &*self.0;
-        let until = inner.end_of_tick(now).saturating_add(inner.duration);
+        let until = inner.until(now);
         let written = session.until().is_some_and(|written| since_epoch(written) == until);
         if written && session.target() == Some(target) {
             return;
@@ -171,11 +177,34 @@ impl Stickiness for LoadBalancerCookie {
 }
 
 impl LoadBalancerCookie {
-    fn open(&self, group: &GroupName, entry: &Entry, now: SystemTime) -> Option<Session> {
-        let (target, until) = self.0.seal.open(group, entry)?;
-        let until = UNIX_EPOCH.checked_add(until)?;
-        (now < until).then(|| Session::new(target, until))
+    fn open(
+        &self,
+        group: &GroupName,
+        entry: &Entry,
+        text: &[u8],
+        now: SystemTime,
+    ) -> Option<Session> {
+        let inner = &*self.0;
+        let (target, until) = inner.seal.open(group, entry)?;
+        // The others are written anew by the response, so that they hardly come again.
+        if until == inner.until(now) {
+            let (group, target) = (group.clone(), target.clone());
+            inner.opened.keep(Arc::new(Opened { group, text: text.into(), target, until }));
+        }
+        session(target, until, now)
     }
+
+    /// Reads an entry that was opened lately.
+    fn reopen(&self, group: &GroupName, text: &[u8], now: SystemTime) -> Option<Session> {
+        let opened = self.0.opened.find(group, text)?;
+        session(opened.target.clone(), opened.until, now)
+    }
+}
+
+/// Makes a session that lasts until a time since the epoch, if that has not come.
+fn session(target: TargetId, until: Duration, now: SystemTime) -> Option<Session> {
+    let until = UNIX_EPOCH.checked_add(until)?;
+    (now < until).then(|| Session::new(target, until))
 }
 
 impl Inner {
@@ -184,6 +213,11 @@ impl Inner {
         let tick = self.tick.as_millis().max(1) as u64;
         let begun = since_epoch(now).as_millis() as u64 / tick;
         Duration::from_millis(begun.saturating_add(1).saturating_mul(tick))
+    }
+
+    /// Until when what is written now lasts, since the epoch.
+    fn until(&self, now: SystemTime) -> Duration {
+        self.end_of_tick(now).saturating_add(self.duration)
     }
 
     /// Returns a target's entry, sealed now or earlier in the tick.
@@ -201,7 +235,7 @@ impl Inner {
         let fields = self.fields(&entry, self.duration + self.tick, until)?;
         let (group, target) = (group.clone(), target.clone());
         let issued = Arc::new(Issued { group, target, until, entry, fields });
-        self.issued.keep(&issued);
+        self.issued.keep(Arc::clone(&issued));
         Some(issued)
     }
 

@@ -486,6 +486,34 @@ fn what_was_sealed_for_others_is_not_confused() {
 }
 
 #[test]
+fn an_entry_is_opened_once_a_tick_and_what_differs_from_it_is_not_taken_for_it() {
+    let cookie = cookie();
+    let ours = pair(&cookie, "web", "a");
+    let recalled = |group: &str, pair: &str, later| {
+        let session = recall_bytes(&cookie, group, &[pair.as_bytes()], *NOW + later);
+        session.target().map(ToString::to_string)
+    };
+    for _ in 0..3 {
+        assert_eq!(recalled("web", &ours, seconds(59)).as_deref(), Some("a"));
+    }
+    assert_eq!(OPENINGS.replace(0), 1);
+    assert_eq!(recalled("api", &ours, seconds(0)), None);
+    assert_eq!(recalled("web", &ours, 2 * DAY), None);
+    for place in "POINTSMAN=".len()..ours.len() {
+        let mut changed = ours.clone().into_bytes();
+        changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+        assert_eq!(recalled("web", str::from_utf8(&changed).unwrap(), seconds(0)), None);
+    }
+    // One that is about to be written anew is not kept.
+    let theirs = pair(&cookie, "web", "b");
+    OPENINGS.set(0);
+    for _ in 0..3 {
+        assert_eq!(recalled("web", &theirs, seconds(60)).as_deref(), Some("b"));
+    }
+    assert_eq!(OPENINGS.get(), 3);
+}
+
+#[test]
 fn the_entries_of_a_few_hundred_targets_are_all_found_again_in_each_tick() {
     let cookie = cookie();
     for minute in 0..5 {

@@ -21,6 +21,9 @@ pub(super) fn is_valid(authority: &[u8]) -> bool {
 
 /// A registered name or an IPv4 address: RFC 3986 §3.2.2.
 fn is_name(name: &[u8]) -> bool {
+    if name.iter().all(is_plain) {
+        return !name.is_empty();
+    }
     let mut rest = name.iter();
     while let Some(&byte) = rest.next() {
         let valid = match byte {
@@ -37,6 +40,25 @@ fn is_name(name: &[u8]) -> bool {
         }
     }
     !name.is_empty()
+}
+
+/// Tells whether a byte is one of those that nearly all names are of alone, by a table.
+fn is_plain(byte: &u8) -> bool {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a table made by the compiler, which has nothing else"
+    )]
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = 0;
+        while byte < plain.len() {
+            let is_alphanumeric = (byte as u8).is_ascii_alphanumeric();
+            plain[byte] = is_alphanumeric || matches!(byte as u8, b'-' | b'.');
+            byte += 1;
+        }
+        plain
+    };
+    PLAIN.get(usize::from(*byte)) == Some(&true)
 }
 
 /// A colon, and up to 65535 in digits or nothing.
