@@ -44,7 +44,7 @@ impl Idle {
         let Self { seat, mut sender } = self;
         let upload = request.body_mut().progress();
         let before = seat.traffic.seen();
-        seat.traffic.await_head();
+        let exchange = seat.traffic.await_head();
         // At once, so that the future need not keep the request.
         let answer = sender.try_send_request(request);
         seat.give_back(sender);
@@ -52,7 +52,7 @@ impl Idle {
             let mut answer = pin!(answer);
             let answer = poll_fn(|cx| {
                 let seen = answer.as_mut().poll(cx).map(Some);
-                if seen.is_ready() || !seat.traffic.is_in_doubt(cx.waker()) {
+                if seen.is_ready() || !seat.traffic.is_in_doubt(exchange, cx.waker()) {
                     return seen;
                 }
                 // The head may have come before the doubt; if not, it did not come at all.
@@ -60,7 +60,7 @@ impl Idle {
                 if seen.is_ready() { seen } else { Poll::Ready(None) }
             });
             let answer = answer.await;
-            seat.traffic.end_awaiting();
+            seat.traffic.end_awaiting(exchange);
             let Some(answer) = answer else {
                 let text = "the target sent too much before the head of its answer";
                 return Err(Lost::Wrong(Error::new(Kind::Exchange, text)));

@@ -36,9 +36,20 @@ pub(super) struct Traffic {
 /// Whether the head of an answer has come, of which only the one who waits for it knows.
 #[derive(Default)]
 struct Doubt {
+    /// Of which exchange: the next may begin before the one who waited for the last has his turn.
+    exchange: u64,
     raised: bool,
     asker: Option<Waker>,
     reader: Option<Waker>,
+}
+
+impl Doubt {
+    /// Lets the reader go on.
+    fn settle(self) {
+        if let Some(reader) = self.reader {
+            reader.wake();
+        }
+    }
 }
 
 impl Default for Traffic {
@@ -59,16 +70,25 @@ impl Traffic {
         (self.received.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed))
     }
 
-    /// Says that a request is sent now.
-    pub(super) fn await_head(&self) {
+    /// Says that a request is sent now; returns the number of the exchange.
+    pub(super) fn await_head(&self) -> u64 {
         let received_max = self.received.load(Ordering::Relaxed) + HEAD_SIZE_MAX as u64;
-        self.received_max.store(received_max, Ordering::Relaxed);
+        let (exchange, before) = self.with_doubt(|doubt| {
+            self.received_max.store(received_max, Ordering::Relaxed);
+            let exchange = doubt.exchange + 1;
+            (exchange, std::mem::replace(doubt, Doubt { exchange, ..Doubt::default() }))
+        });
+        before.settle();
+        exchange
     }
 
     /// Tells whether so much has come that the head of the answer must have, and if not, remembers whom
     /// to wake when it has. Nothing more is read then before `end_awaiting`.
-    pub(super) fn is_in_doubt(&self, asker: &Waker) -> bool {
+    pub(super) fn is_in_doubt(&self, exchange: u64, asker: &Waker) -> bool {
         self.with_doubt(|doubt| {
+            if doubt.exchange != exchange {
+                return false;
+            }
             if !doubt.raised && !doubt.asker.as_ref().is_some_and(|old| old.will_wake(asker)) {
                 doubt.asker = Some(asker.clone());
             }
@@ -77,14 +97,15 @@ impl Traffic {
     }
 
     /// Says that the head of the answer came, or is waited for no longer.
-    pub(super) fn end_awaiting(&self) {
+    pub(super) fn end_awaiting(&self, exchange: u64) {
         let doubt = self.with_doubt(|doubt| {
+            if doubt.exchange != exchange {
+                return Doubt::default();
+            }
             self.received_max.store(u64::MAX, Ordering::Relaxed);
-            std::mem::take(doubt)
+            std::mem::replace(doubt, Doubt { exchange, ..Doubt::default() })
         });
-        if let Some(reader) = doubt.reader {
-            reader.wake();
-        }
+        doubt.settle();
     }
 
     /// Says that what is written from now on belongs to another protocol.
@@ -215,5 +236,32 @@ impl AsyncWrite for Counted {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.traffic.wrote(written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer that comes in one piece is over before the one who waits for its head has his turn,
+    /// and its connection has carried the next request by then.
+    #[test]
+    fn a_doubt_about_one_answer_is_none_about_the_next() {
+        let (traffic, waker) = (Traffic::default(), Waker::noop());
+        let first = traffic.await_head();
+        assert!(!traffic.is_in_doubt(first, waker));
+        traffic.received.fetch_add(HEAD_SIZE_MAX as u64 + 1, Ordering::Relaxed);
+        assert!(traffic.raises_doubt(waker));
+        let second = traffic.await_head();
+        assert!(!traffic.is_in_doubt(second, waker));
+        assert!(!traffic.is_in_doubt(first, waker));
+        traffic.end_awaiting(first);
+        // What is awaited is bounded still.
+        assert!(!traffic.raises_doubt(waker));
+        traffic.received.fetch_add(HEAD_SIZE_MAX as u64 + 1, Ordering::Relaxed);
+        assert!(traffic.raises_doubt(waker));
+        assert!(traffic.is_in_doubt(second, waker));
+        traffic.end_awaiting(second);
+        assert!(!traffic.raises_doubt(waker));
     }
 }

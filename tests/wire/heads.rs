@@ -11,6 +11,7 @@ use std::{
 
 use http::Request;
 use pointsman::{Target, TargetGroup, endpoint::Transport, error::Kind};
+use tokio::task::JoinSet;
 
 use super::deadlines::error_of;
 use crate::support::{
@@ -170,4 +171,33 @@ async fn a_large_body_is_no_head() {
     }
     front.at_rest().await;
     assert_eq!(target.counts.opened(), 1);
+}
+
+/// Such an answer may be over, and its connection used again, before the one who waits for its head has
+/// his turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_come_in_one_piece_are_no_heads_that_are_too_long() {
+    let target = Server::by_hand(|mut socket, _| async move {
+        let size = 100 * 1024;
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n") + &"x".repeat(size);
+        while socket.request().await.is_some() {
+            socket.send(&answer).await.unwrap();
+        }
+    })
+    .await;
+    let front = Front::of([target.address]).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..16 {
+        let address = front.address();
+        clients.spawn(async move {
+            let mut socket = Socket::connect(address).await;
+            for _ in 0..50 {
+                socket.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+                assert_eq!(status(&socket.answer().await.0), 200);
+            }
+        });
+    }
+    clients.join_all().await;
+    front.at_rest().await;
 }
