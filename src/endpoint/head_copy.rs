@@ -17,16 +17,25 @@ pub(super) struct HeadCopy {
 }
 
 impl HeadCopy {
-    /// Copies all of it, since another target may get the copy.
-    pub(super) fn of(request: &Request<Body>) -> Self {
+    /// Copies the head, and takes the extensions, which hyper does not read, but another target may.
+    pub(super) fn of(request: &mut Request<Body>) -> Self {
+        let extensions = std::mem::take(request.extensions_mut());
         let fields = request.headers().iter();
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             fields: fields.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            extensions: request.extensions().clone(),
+            extensions,
         }
+    }
+
+    /// Returns a request that was not sent with the extensions that were taken from it.
+    pub(super) fn give_back(copy: Option<Self>, mut request: Request<Body>) -> Request<Body> {
+        if let Some(copy) = copy {
+            *request.extensions_mut() = copy.extensions;
+        }
+        request
     }
 
     /// Makes the request once more.
@@ -49,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_same_request_is_made_once_more() {
-        let request = Request::put("/a?b=c")
+        let mut request = Request::put("/a?b=c")
             .version(Version::HTTP_10)
             .header("host", "a.com")
             .header("x-list", "1")
@@ -58,11 +67,18 @@ mod tests {
             .extension("kept")
             .body(Body::default())
             .unwrap();
-        let again = HeadCopy::of(&request).into_request();
+        let copy = HeadCopy::of(&mut request);
+        let again = copy.into_request();
         assert_eq!(again.method(), request.method());
         assert_eq!(again.uri(), request.uri());
         assert_eq!(again.version(), request.version());
         assert_eq!(again.headers(), request.headers());
         assert_eq!(again.extensions().get::<&str>(), Some(&"kept"));
+
+        request.extensions_mut().insert("taken");
+        let copy = HeadCopy::of(&mut request);
+        assert_eq!(request.extensions().get::<&str>(), None);
+        let request = HeadCopy::give_back(Some(copy), request);
+        assert_eq!(request.extensions().get::<&str>(), Some(&"taken"));
     }
 }

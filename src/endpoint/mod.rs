@@ -126,12 +126,12 @@ impl Endpoint {
         let Ok(runtime) = Handle::try_current() else { return Err(no_runtime(request)) };
         let (mut request, mut lost) = (request, false);
         if let Some(idle) = pool.take(runtime.id()) {
-            let copy = is_replayable(&request).then(|| HeadCopy::of(&request));
+            let copy = is_replayable(&request).then(|| HeadCopy::of(&mut request));
             let fate = idle.fate();
             account.sending(true);
             request = match (idle.send(request).await, copy) {
                 (Ok(response), _) => return Ok(response),
-                (Err(Lost::Unsent(request)), _) => *request,
+                (Err(Lost::Unsent(request)), copy) => HeadCopy::give_back(copy, *request),
                 // RFC 9110 §9.2.2 allows it for what is idempotent; that nothing came back makes a
                 // stale connection by far the likeliest cause.
                 (Err(Lost::Sent { received: false, .. }), Some(copy)) if fate.error().is_none() => {
@@ -227,7 +227,7 @@ impl Endpoint {
         place: Place,
         address: &Address,
         pool: &Arc<Pool>,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Body>, Error> {
         let idle = match driver::start(stream, place, pool, &self.load, &self.transport).await {
             Ok(idle) => idle,
@@ -235,13 +235,13 @@ impl Endpoint {
         };
         let (fate, replayable) = (idle.fate(), is_replayable(&request));
         let is_whole = request.body().is_end_stream();
-        let copy = is_whole.then(|| HeadCopy::of(&request));
+        let copy = is_whole.then(|| HeadCopy::of(&mut request));
         let unsent = match (idle.send(request).await, copy) {
             (Ok(response), _) => {
                 pool.note_alive();
                 return Ok(response);
             }
-            (Err(Lost::Unsent(request)), _) => *request,
+            (Err(Lost::Unsent(request)), copy) => HeadCopy::give_back(copy, *request),
             // A target that is about to end may let a connection in that nobody will serve.
             (Err(Lost::Sent { written: false, .. }), Some(copy)) if fate.error().is_none() => {
                 copy.into_request()
