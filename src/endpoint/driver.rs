@@ -180,8 +180,8 @@ impl<C> Driver<C> {
         Poll::Ready(())
     }
 
-    /// Ends a connection that was idle for too long, or became too old meanwhile. The timer is moved when it fires, not when the
-    /// connection is used.
+    /// Ends a connection that was idle for too long, or became too old meanwhile. The timer is moved
+    /// when it fires, not when the connection is used.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(timer) = &mut self.idle else { return Poll::Pending };

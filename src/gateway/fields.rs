@@ -191,7 +191,8 @@ pub(super) const BALANCER_TYPES: &[Known] = &[
     Known::refused("gateway", "this is an application load balancer"),
 ];
 
-pub(super) const GROUP_PROTOCOLS: &[Known] = &[
+/// Of listeners and of target groups.
+pub(super) const PROTOCOLS: &[Known] = &[
     honoured("HTTP"),
     Known::refused("HTTPS", NO_TLS),
     Known::refused("TCP", FOR_NETWORK),
@@ -214,18 +215,6 @@ pub(super) const TARGET_TYPES: &[Known] = &[
     honoured("ip"),
     Known::refused("lambda", "there are no functions to call here"),
     Known::refused("alb", "it is for Network Load Balancers"),
-];
-
-pub(super) const LISTENER_PROTOCOLS: &[Known] = &[
-    honoured("HTTP"),
-    Known::refused("HTTPS", NO_TLS),
-    Known::refused("TCP", FOR_NETWORK),
-    Known::refused("TLS", FOR_NETWORK),
-    Known::refused("UDP", FOR_NETWORK),
-    Known::refused("TCP_UDP", FOR_NETWORK),
-    Known::refused("QUIC", FOR_NETWORK),
-    Known::refused("TCP_QUIC", FOR_NETWORK),
-    Known::refused("GENEVE", FOR_GATEWAY),
 ];
 
 pub(super) const CHECK_PROTOCOLS: &[Known] = &[honoured("HTTP"), Known::refused("HTTPS", NO_TLS)];

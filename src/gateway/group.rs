@@ -40,7 +40,7 @@ pub(super) fn read(
         object.get(field).and_then(|node| node.choice(known, report))
     };
     if let Some(protocol) = object.need("Protocol", "HTTP", report) {
-        protocol.choice(fields::GROUP_PROTOCOLS, report);
+        protocol.choice(fields::PROTOCOLS, report);
     }
     one_of("ProtocolVersion", fields::PROTOCOL_VERSIONS, report);
     one_of("TargetType", fields::TARGET_TYPES, report);

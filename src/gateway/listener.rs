@@ -21,7 +21,7 @@ pub(super) fn read(
 ) -> (Option<u16>, Option<ListenerPlan>) {
     let Some(object) = item.object(fields::LISTENER, report) else { return (None, None) };
     let protocol = object.need("Protocol", "HTTP", report);
-    let protocol = protocol.and_then(|node| node.choice(fields::LISTENER_PROTOCOLS, report));
+    let protocol = protocol.and_then(|node| node.choice(fields::PROTOCOLS, report));
     let port = object.need("Port", "1 to 65535", report);
     let port = port.and_then(|port| port.number(1..=u16::MAX, report));
     let attributes = object.get("ListenerAttributes");

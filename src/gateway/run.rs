@@ -123,8 +123,9 @@ impl Gateway {
     /// Runs another document in place of this one, without dropping a request.
     ///
     /// Listeners that stay are never closed; groups that stay keep their health, counts, connections
-    /// and sessions. How long clients may take and stay changes for connections that are opened later. A listener that is not in it accepts no more, and its port is free; what it has
-    /// begun may end within 30 s.
+    /// and sessions. How long clients may take and stay changes for connections that are opened later. A
+    /// listener that is not in it accepts no more, and its port is free; what it has begun may end within
+    /// 30 s.
     ///
     /// # Errors
     ///

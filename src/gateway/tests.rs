@@ -38,11 +38,11 @@ const OBJECTS: &[(&str, &[Known])] = &[
 /// Fields of which some values cannot be had.
 const CHOICES: &[(&str, &[Known])] = &[
     ("`Type` of the document", fields::BALANCER_TYPES),
-    ("`Protocol` of a target group", fields::GROUP_PROTOCOLS),
+    ("`Protocol` of a target group", fields::PROTOCOLS),
     ("`ProtocolVersion`", fields::PROTOCOL_VERSIONS),
     ("`TargetType`", fields::TARGET_TYPES),
     ("`HealthCheckProtocol`", fields::CHECK_PROTOCOLS),
-    ("`Protocol` of a listener", fields::LISTENER_PROTOCOLS),
+    ("`Protocol` of a listener", fields::PROTOCOLS),
     ("`Type` of an action", fields::ACTION_TYPES),
 ];
 
