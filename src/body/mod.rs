@@ -129,14 +129,14 @@ impl Body {
     /// Ends the body with [`BodyError::TargetIdle`] when it stalls for `limit`, and with
     /// [`BodyError::RequestTimeout`] when it is read after the deadline, if there is one.
     pub(crate) fn limit_target(&mut self, limit: Duration, deadline: Option<Instant>) {
-        self.watch.idle = Some((Side::Target, limit));
+        self.watch.limit_idle(Side::Target, limit);
         self.watch.deadline = deadline;
     }
 
     /// Ends the body with [`BodyError::ClientIdle`] when it stalls for `limit`, and notes in
     /// `progress` whenever a part of it came.
     pub(crate) fn limit_client_idle(&mut self, limit: Duration, progress: Arc<Progress>) {
-        self.watch.idle = Some((Side::Client, limit));
+        self.watch.limit_idle(Side::Client, limit);
         self.watch.progress = Some(progress);
     }
 

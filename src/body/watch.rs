@@ -12,9 +12,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::fate::BodyError;
 use crate::lease::Progress;
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Default, PartialEq)]
 pub(super) enum Side {
     Client,
+    #[default]
     Target,
 }
 
@@ -22,22 +23,28 @@ pub(super) enum Side {
 /// a body that is there at once costs none.
 #[derive(Default)]
 pub(super) struct Watch {
-    pub(super) idle: Option<(Side, Duration)>,
+    idle: Option<Duration>,
     /// When the body must be at its end.
     pub(super) deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
-    stalled: bool,
     pub(super) progress: Option<Arc<Progress>>,
+    side: Side,
+    stalled: bool,
 }
 
 impl Watch {
+    /// Sets how long the body may stall, and whose it is.
+    pub(super) fn limit_idle(&mut self, side: Side, limit: Duration) {
+        (self.side, self.idle) = (side, Some(limit));
+    }
+
     /// Stops the clock, since the body is at its end.
     pub(super) fn stop(&mut self) {
         self.sleep = None;
     }
 
     pub(super) fn is_client(&self) -> bool {
-        matches!(self.idle, Some((Side::Client, _)))
+        self.side == Side::Client
     }
 
     pub(super) fn moved(&mut self) {
@@ -54,7 +61,7 @@ impl Watch {
 
     /// Waits, while the body stalls, until it does so for too long.
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let Some((side, limit)) = self.idle else { return Poll::Pending };
+        let Some(limit) = self.idle else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
         if !self.stalled {
             self.stalled = true;
@@ -68,7 +75,7 @@ impl Watch {
         if self.is_overdue() {
             return Poll::Ready(BodyError::RequestTimeout);
         }
-        Poll::Ready(match side {
+        Poll::Ready(match self.side {
             Side::Client => BodyError::ClientIdle(limit),
             Side::Target => BodyError::TargetIdle(limit),
         })

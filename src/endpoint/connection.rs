@@ -2,21 +2,29 @@
 //!
 //! Who drives it is `driver.rs`, who keeps it while it is idle `pool.rs`.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use http::{Request, Response, StatusCode};
-use hyper::client::conn::http1::SendRequest;
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1::SendRequest},
+};
 
-use super::{early, framing, seat::Seat};
+use super::{early, framing, head_copy::HeadCopy, seat::Seat, traffic::Traffic, upload::Upload};
 use crate::{
-    body::{Body, Fate},
+    body::Body,
     error::{Error, Kind},
+    lease::Progress,
 };
 
 /// A connection that waits for its next request.
 pub(super) struct Idle {
     pub(super) seat: Arc<Seat>,
-    pub(super) sender: SendRequest<Body>,
+    pub(super) sender: SendRequest<Upload>,
 }
 
 /// How sending failed.
@@ -35,62 +43,115 @@ pub(super) enum Lost {
     Wrong(Error),
 }
 
+impl Lost {
+    /// Uses what was kept of the request: one that is whole gets its extensions back, any other is made
+    /// once more, if all of it was kept.
+    pub(super) fn with_copy(
+        self,
+        copy: Option<HeadCopy>,
+        connection: &Traffic,
+    ) -> (Self, Option<Request<Body>>) {
+        match self {
+            Self::Unsent(request) => {
+                (Self::Unsent(Box::new(HeadCopy::give_back(copy, *request))), None)
+            }
+            lost => (lost, copy.and_then(|copy| copy.into_request(connection))),
+        }
+    }
+}
+
+/// What hyper says of a request.
+pub(super) type Said = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
+
 impl Idle {
-    /// Sends a request; the connection goes back to the pool by itself.
+    /// Sends a request, at once; the connection goes back to the pool by itself.
     pub(super) fn send(
         self,
         mut request: Request<Body>,
-    ) -> impl Future<Output = Result<Response<Body>, Lost>> {
+    ) -> Awaited<impl Future<Output = Said> + use<>> {
         let Self { seat, mut sender } = self;
         let upload = request.body_mut().progress();
         let before = seat.traffic.seen();
         let exchange = seat.traffic.await_head();
-        // At once, so that the future need not keep the request.
-        let answer = sender.try_send_request(request);
+        let answer = sender.try_send_request(request.map(Upload::new));
         seat.give_back(sender);
-        async move {
-            let mut answer = pin!(answer);
-            let answer = poll_fn(|cx| {
-                let seen = answer.as_mut().poll(cx).map(Some);
-                if seen.is_ready() || !seat.traffic.is_in_doubt(exchange, cx.waker()) {
-                    return seen;
-                }
-                // The head may have come before the doubt; if not, it did not come at all.
-                let seen = answer.as_mut().poll(cx).map(Some);
-                if seen.is_ready() { seen } else { Poll::Ready(None) }
-            });
-            let answer = answer.await;
-            seat.traffic.end_awaiting(exchange);
-            let Some(answer) = answer else {
-                let text = "the target sent too much before the head of its answer";
-                return Err(Lost::Wrong(Error::new(Kind::Exchange, text)));
-            };
-            let mut failed = match answer {
-                Ok(response) => {
-                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        seat.traffic.switch();
-                    }
-                    let mut response =
-                        response.map(|body| Body::from_wire(body, Arc::clone(&seat.fate)));
-                    if let Some(upload) = upload {
-                        response = early::bound(response, &upload, &seat);
-                    }
-                    return framing::vet(response, &seat).map_err(Lost::Wrong);
-                }
-                Err(failed) => failed,
-            };
-            match failed.take_message() {
-                Some(request) => Err(Lost::Unsent(Box::new(request))),
-                None => {
-                    let now = seat.traffic.seen();
-                    let (received, written) = (now.0 != before.0, now.1 != before.1);
-                    Err(Lost::Sent { error: failed.into_error(), written, received })
-                }
-            }
-        }
+        Awaited { answer, seat, upload, before, exchange }
     }
+}
 
-    pub(super) fn fate(&self) -> Arc<Fate> {
-        Arc::clone(&self.seat.fate)
+pin_project_lite::pin_project! {
+    /// The answer to a request that was sent; `F` is hyper's future, whose type has no name.
+    pub(super) struct Awaited<F> {
+        #[pin]
+        answer: F,
+        seat: Arc<Seat>,
+        // How far the request's body has come, if it has one.
+        upload: Option<Arc<Progress>>,
+        // What had gone over the connection before.
+        before: (u64, u64),
+        // Its number on the connection.
+        exchange: u64,
+    }
+}
+
+impl<F> Awaited<F> {
+    pub(super) fn seat(&self) -> &Seat {
+        &self.seat
+    }
+}
+
+impl<F: Future<Output = Said>> Future for Awaited<F> {
+    type Output = Result<Response<Body>, Lost>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let traffic = &this.seat.traffic;
+        let mut said = this.answer.as_mut().poll(cx);
+        if said.is_pending() {
+            if !traffic.is_in_doubt(*this.exchange, cx.waker()) {
+                return Poll::Pending;
+            }
+            // The head may have come before the doubt; if not, it did not come at all.
+            said = this.answer.poll(cx);
+        }
+        traffic.end_awaiting(*this.exchange);
+        Poll::Ready(match said {
+            Poll::Pending => {
+                let text = "the target sent too much before the head of its answer";
+                Err(Lost::Wrong(Error::new(Kind::Exchange, text)))
+            }
+            Poll::Ready(Ok(response)) => received(response, this.upload.as_deref(), this.seat),
+            Poll::Ready(Err(failed)) => Err(lost(failed, *this.before, traffic.seen())),
+        })
+    }
+}
+
+/// Takes what came back.
+fn received(
+    response: Response<Incoming>,
+    upload: Option<&Progress>,
+    seat: &Arc<Seat>,
+) -> Result<Response<Body>, Lost> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        seat.traffic.switch();
+    }
+    let mut response = response.map(|body| Body::from_wire(body, Arc::clone(&seat.fate)));
+    if let Some(upload) = upload {
+        response = early::bound(response, upload, seat);
+    }
+    framing::vet(response.headers_mut(), seat).map_err(Lost::Wrong)?;
+    Ok(response)
+}
+
+/// Says how far a request came, of which there is no answer, by what had gone over its connection
+/// before and has now.
+#[cold]
+fn lost(mut failed: TrySendError<Request<Upload>>, before: (u64, u64), now: (u64, u64)) -> Lost {
+    match failed.take_message() {
+        Some(request) => Lost::Unsent(Box::new(request.map(Upload::into_body))),
+        None => {
+            let (received, written) = (now.0 != before.0, now.1 != before.1);
+            Lost::Sent { error: failed.into_error(), written, received }
+        }
     }
 }

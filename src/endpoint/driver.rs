@@ -26,8 +26,9 @@ use super::{
     seat::Seat,
     traffic::{Counted, HEAD_SIZE_MAX, Place, Traffic},
     transport::Transport,
+    upload::Upload,
 };
-use crate::{body::Body, clock::WAIT_MAX, lease::Load, rng::Rng};
+use crate::{clock::WAIT_MAX, lease::Load, rng::Rng};
 
 /// Above the 100 of hyper, which are too few for some targets; far below what costs memory.
 const FIELDS_MAX: usize = 256;
@@ -81,7 +82,7 @@ fn lifetime(age_max: Duration) -> Duration {
 /// `C` is hyper's connection, whose type has no name.
 struct Driver<C> {
     connection: Option<C>,
-    sender: Option<SendRequest<Body>>,
+    sender: Option<SendRequest<Upload>>,
     seat: Arc<Seat>,
     pool: Weak<Pool>,
     runtime: runtime::Id,

@@ -3,18 +3,14 @@
 //! hyper reads the body by its own rules and passes the fields on as they came. What another reader
 //! could understand in another way ends here.
 
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::seat::Seat;
-use crate::{
-    body::Body,
-    error::{Error, Kind},
-};
+use crate::error::{Error, Kind};
 
 /// Refuses a head whose framing is wrong or not known; of one length that is said several times one
 /// stays.
-pub(super) fn vet(mut response: Response<Body>, seat: &Seat) -> Result<Response<Body>, Error> {
-    let headers = response.headers_mut();
+pub(super) fn vet(headers: &mut HeaderMap, seat: &Seat) -> Result<(), Error> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         // The other codings would get lost with the field, which is of this connection only.
         if !is_chunked(headers) {
@@ -31,7 +27,7 @@ pub(super) fn vet(mut response: Response<Body>, seat: &Seat) -> Result<Response<
     } else if let Err(Conflict) = one_length(headers) {
         return Err(wrong(seat, "the target's answer has an invalid content-length"));
     }
-    Ok(response)
+    Ok(())
 }
 
 fn wrong(seat: &Seat, text: &'static str) -> Error {

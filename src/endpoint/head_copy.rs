@@ -1,33 +1,27 @@
 //! What is kept of a request that has no body, so that it can be sent once more.
 //!
-//! When it is, is decided beside, in `mod.rs`.
+//! hyper takes a request apart to write it, so what is kept is what was written: few requests are ever
+//! sent again, and a copy of the fields costs each of them more than reading costs those few. When one
+//! is, is decided beside, in `mod.rs`.
+
+use std::mem;
 
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+use super::traffic::Traffic;
 use crate::body::Body;
 
-/// A request without its body. The fields are a list, which costs less to make than a map; few are
-/// ever sent again.
+/// What hyper does not write of a request whose head is kept as it is written.
 pub(super) struct HeadCopy {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    fields: Vec<(HeaderName, HeaderValue)>,
     extensions: Extensions,
 }
 
 impl HeadCopy {
-    /// Copies the head, and takes the extensions, which hyper does not read, but another target may.
-    pub(super) fn of(request: &mut Request<Body>) -> Self {
-        let extensions = std::mem::take(request.extensions_mut());
-        let fields = request.headers().iter();
-        Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            fields: fields.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            extensions,
-        }
+    /// Has the head kept of a request that goes over a connection next, and takes the extensions, which
+    /// hyper does not read, but another target may.
+    pub(super) fn of(request: &mut Request<Body>, connection: &Traffic) -> Self {
+        connection.keep_head();
+        Self { extensions: mem::take(request.extensions_mut()) }
     }
 
     /// Returns a request that was not sent with the extensions that were taken from it.
@@ -38,47 +32,135 @@ impl HeadCopy {
         request
     }
 
-    /// Makes the request once more.
-    pub(super) fn into_request(self) -> Request<Body> {
-        let mut request = Request::new(Body::default());
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.version_mut() = self.version;
+    /// Makes the request once more, of what was kept.
+    pub(super) fn into_request(self, connection: &Traffic) -> Option<Request<Body>> {
+        let mut request = read(&connection.kept_head()?)?;
         *request.extensions_mut() = self.extensions;
-        for (name, value) in self.fields {
-            request.headers_mut().append(name, value);
-        }
-        request
+        Some(request)
     }
+}
+
+/// Reads a head that hyper has written.
+fn read(head: &[u8]) -> Option<Request<Body>> {
+    let lines = head.strip_suffix(b"\r\n\r\n")?.split(|&byte| byte == b'\n');
+    let mut lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut words = lines.next()?.split(|&byte| byte == b' ');
+    let mut request = Request::new(Body::default());
+    *request.method_mut() = Method::from_bytes(words.next()?).ok()?;
+    *request.uri_mut() = Uri::try_from(words.next()?).ok()?;
+    *request.version_mut() = match words.next()? {
+        b"HTTP/1.0" => Version::HTTP_10,
+        b"HTTP/1.1" => Version::HTTP_11,
+        _ => return None,
+    };
+    for line in lines {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let (name, value) = line.split_at_checked(colon)?;
+        let value = HeaderValue::from_bytes(value.strip_prefix(b": ")?).ok()?;
+        request.headers_mut().append(HeaderName::from_bytes(name).ok()?, value);
+    }
+    Some(request)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hyper_util::rt::TokioIo;
+    use proptest::prelude::*;
+    use tokio::io::AsyncReadExt;
 
-    #[test]
-    fn the_same_request_is_made_once_more() {
-        let mut request = Request::put("/a?b=c")
-            .version(Version::HTTP_10)
-            .header("host", "a.com")
-            .header("x-list", "1")
-            .header("x-other", "2")
-            .header("x-list", "3")
-            .extension("kept")
-            .body(Body::default())
-            .unwrap();
-        let copy = HeadCopy::of(&mut request);
-        let again = copy.into_request();
+    use super::*;
+    use crate::endpoint::upload::Upload;
+
+    /// Returns what hyper writes of a request.
+    fn written(request: Request<Body>) -> Vec<u8> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async move {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+            let handshake = hyper::client::conn::http1::handshake(TokioIo::new(ours));
+            let (mut sender, connection) = handshake.await.unwrap();
+            tokio::spawn(connection);
+            let _answer = sender.try_send_request(request.map(Upload::new));
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                assert_ne!(theirs.read_buf(&mut head).await.unwrap(), 0);
+            }
+            head
+        })
+    }
+
+    fn request_of(
+        method: &str,
+        uri: &str,
+        version: Version,
+        fields: &[(&str, &[u8])],
+    ) -> Request<Body> {
+        let mut request = Request::builder().method(method).uri(uri).version(version);
+        for (name, value) in fields {
+            request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        request.body(Body::default()).unwrap()
+    }
+
+    fn check(method: &str, uri: &str, version: Version, fields: &[(&str, &[u8])]) {
+        let request = request_of(method, uri, version, fields);
+        let again = read(&written(request_of(method, uri, version, fields))).unwrap();
         assert_eq!(again.method(), request.method());
         assert_eq!(again.uri(), request.uri());
         assert_eq!(again.version(), request.version());
-        assert_eq!(again.headers(), request.headers());
-        assert_eq!(again.extensions().get::<&str>(), Some(&"kept"));
+        // What hyper adds belongs to the connection.
+        let mut headers = again.headers().clone();
+        if version == Version::HTTP_10 {
+            headers.remove("connection");
+        }
+        assert_eq!(&headers, request.headers(), "{method} {uri} {fields:?}");
+    }
 
-        request.extensions_mut().insert("taken");
-        let copy = HeadCopy::of(&mut request);
-        assert_eq!(request.extensions().get::<&str>(), None);
-        let request = HeadCopy::give_back(Some(copy), request);
-        assert_eq!(request.extensions().get::<&str>(), Some(&"taken"));
+    #[test]
+    fn what_hyper_writes_is_the_same_request() {
+        let v11 = Version::HTTP_11;
+        check("GET", "/", v11, &[("host", b"a.com")]);
+        check(
+            "PUT",
+            "/a?b=c:d",
+            v11,
+            &[("host", b"a.com:80"), ("x", b"1"), ("y", b"2"), ("x", b"")],
+        );
+        check("OPTIONS", "*", v11, &[("host", b"a")]);
+        check(
+            "HEAD",
+            "//a:b//%20/?",
+            v11,
+            &[("x-long", &[b'x'; 20_000]), ("x-bytes", b"a\xff: b")],
+        );
+        check("M-SEARCH", "/", Version::HTTP_10, &[("host", b"a"), ("cookie", b"a=b; c=\"d\"")]);
+    }
+
+    #[test]
+    fn what_is_no_whole_head_is_no_request() {
+        for head in [
+            &b""[..],
+            b"GET / HTTP/1.1\r\n",
+            b"GET / HTTP/1.1\r\nhost: a\r\n",
+            b"GET /\r\n\r\n",
+            b"GET / HTTP/2.0\r\n\r\n",
+            b"GET / HTTP/1.1\r\nhost\r\n\r\n",
+        ] {
+            assert!(read(head).is_none(), "{head:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_head_can_be_made_once_more(
+            path in "/[!-\"$-~]{0,30}",
+            fields in proptest::collection::vec(("[a-z0-9!#$%&'*+.^_`|~-]{1,12}", "([!-~]([ -~]{0,20}[!-~])?)?"), 0..9),
+        ) {
+            prop_assume!(path.parse::<Uri>().is_ok());
+            // What hyper acts upon itself.
+            let framing = ["connection", "content-length", "transfer-encoding", "upgrade", "te"];
+            prop_assume!(!fields.iter().any(|(name, _)| framing.contains(&&**name)));
+            let fields = fields.iter().map(|(name, value)| (&**name, value.as_bytes()));
+            check("GET", &path, Version::HTTP_11, &fields.collect::<Vec<_>>());
+        }
     }
 }

@@ -10,6 +10,7 @@ mod driver;
 mod early;
 mod framing;
 mod head_copy;
+mod kept;
 mod live;
 mod local;
 mod pool;
@@ -18,6 +19,7 @@ mod switch;
 mod traffic;
 mod transport;
 mod tunnel;
+mod upload;
 
 use std::{fmt, sync::Arc};
 
@@ -30,8 +32,11 @@ pub use self::{
     local::InProcess,
     transport::{InvalidTransport, Transport},
 };
-use self::{connection::Lost, head_copy::HeadCopy, live::Live, pool::Pool, traffic::Place};
+use self::{
+    connection::Lost, head_copy::HeadCopy, kept::Kept, live::Live, pool::Pool, traffic::Place,
+};
 pub(crate) use self::{
+    kept::{KeptFailed, Rest},
     local::panic_text,
     tunnel::{Line, Tunnel},
 };
@@ -116,35 +121,82 @@ impl Endpoint {
         request: Request<Body>,
         account: &mut Account,
     ) -> Result<Response<Body>, Error> {
-        let pool = match &self.way {
-            Way::Local(local) => {
-                account.sending(false);
-                return local.send(request, &self.load).await;
-            }
-            Way::Remote(pool) => pool,
+        let rest = match self.send_kept(request, account) {
+            Ok(kept) => match kept.await {
+                Ok(response) => return Ok(response),
+                Err(failed) => self.after_kept(failed)?,
+            },
+            Err(rest) => rest,
         };
-        let Ok(runtime) = Handle::try_current() else { return Err(no_runtime(request)) };
-        let (mut request, mut lost) = (request, false);
-        if let Some(idle) = pool.take(runtime.id()) {
-            let copy = is_replayable(&request).then(|| HeadCopy::of(&mut request));
-            let fate = idle.fate();
-            account.sending(true);
-            request = match (idle.send(request).await, copy) {
-                (Ok(response), _) => return Ok(response),
-                (Err(Lost::Unsent(request)), copy) => HeadCopy::give_back(copy, *request),
-                // RFC 9110 §9.2.2 allows it for what is idempotent; that nothing came back makes a
-                // stale connection by far the likeliest cause.
-                (Err(Lost::Sent { received: false, .. }), Some(copy)) if fate.error().is_none() => {
-                    tracing::debug!(target = %self.address, "a stale connection is replaced");
+        self.send_rest(rest, account).await
+    }
+
+    /// Sends a request at once, over a connection that was kept. It comes back if there is none.
+    #[expect(clippy::result_large_err, reason = "both go on, and neither far")]
+    pub(crate) fn send_kept(
+        &self,
+        mut request: Request<Body>,
+        account: &mut Account,
+    ) -> Result<impl Future<Output = Result<Response<Body>, Box<KeptFailed>>> + Send + use<>, Rest>
+    {
+        let idle = match &self.way {
+            Way::Remote(pool) => Handle::try_current().ok().and_then(|r| pool.take(r.id())),
+            Way::Local(_) => None,
+        };
+        let Some(idle) = idle else { return Err(Rest { request, lost: false }) };
+        let (is_whole, replayable) = (request.body().is_end_stream(), is_replayable(&request));
+        let copy = is_whole.then(|| HeadCopy::of(&mut request, &idle.seat.traffic));
+        account.sending(true);
+        Ok(Kept { answer: idle.send(request), copy, replayable })
+    }
+
+    /// Decides what becomes of a request that got no answer over a connection that was kept.
+    pub(crate) fn after_kept(&self, failed: Box<KeptFailed>) -> Result<Rest, Error> {
+        match *failed {
+            KeptFailed { lost: Lost::Unsent(request), .. } => {
+                Ok(Rest { request: *request, lost: false })
+            }
+            // It was stale, and the target has seen nothing.
+            KeptFailed {
+                lost: Lost::Sent { written: false, .. },
+                copy: Some(copy),
+                fate: None,
+                ..
+            } => Ok(Rest { request: copy, lost: false }),
+            // RFC 9110 §9.2.2 allows it for what is idempotent; that nothing came back makes a stale
+            // connection by far the likeliest cause.
+            KeptFailed {
+                lost: Lost::Sent { received: false, .. },
+                copy: Some(copy),
+                replayable: true,
+                fate: None,
+            } => {
+                tracing::debug!(target = %self.address, "a stale connection is replaced");
+                if let Way::Remote(pool) = &self.way {
                     pool.note_dropped();
-                    lost = true;
-                    copy.into_request()
                 }
-                (Err(Lost::Sent { error, received, .. }), _) => {
-                    return Err(broken(error, received, fate.error()));
-                }
-                (Err(Lost::Wrong(error)), _) => return Err(error),
-            };
+                Ok(Rest { request: copy, lost: true })
+            }
+            KeptFailed { lost: Lost::Sent { error, received, .. }, fate, .. } => {
+                Err(broken(error, received, fate))
+            }
+            KeptFailed { lost: Lost::Wrong(error), .. } => Err(error),
+        }
+    }
+
+    /// Sends a request for which no connection was kept, or whose connection was stale.
+    pub(crate) async fn send_rest(
+        &self,
+        rest: Rest,
+        account: &mut Account,
+    ) -> Result<Response<Body>, Error> {
+        let Rest { request, lost } = rest;
+        if let Way::Local(local) = &self.way {
+            account.sending(false);
+            return local.send(request, &self.load).await;
+        }
+        if Handle::try_current().is_err() {
+            return Err(no_runtime(request));
         }
         // In a box of its own: opening a connection takes twice the room of all else, and seldom is.
         let sent = Box::pin(self.send_fresh(request, None, account)).await;
@@ -233,29 +285,29 @@ impl Endpoint {
             Ok(idle) => idle,
             Err(error) => return Err(Error::new(Kind::Connect, error).with_unsent(request)),
         };
-        let (fate, replayable) = (idle.fate(), is_replayable(&request));
+        let (seat, replayable) = (Arc::clone(&idle.seat), is_replayable(&request));
         let is_whole = request.body().is_end_stream();
-        let copy = is_whole.then(|| HeadCopy::of(&mut request));
-        let unsent = match (idle.send(request).await, copy) {
-            (Ok(response), _) => {
+        let copy = is_whole.then(|| HeadCopy::of(&mut request, &seat.traffic));
+        let lost = match idle.send(request).await {
+            Ok(response) => {
                 pool.note_alive();
                 return Ok(response);
             }
-            (Err(Lost::Unsent(request)), copy) => HeadCopy::give_back(copy, *request),
+            Err(lost) => lost,
+        };
+        let unsent = match (lost.with_copy(copy, &seat.traffic), seat.fate.error()) {
+            ((Lost::Unsent(request), _), _) => *request,
             // A target that is about to end may let a connection in that nobody will serve.
-            (Err(Lost::Sent { written: false, .. }), Some(copy)) if fate.error().is_none() => {
-                copy.into_request()
-            }
-            (Err(Lost::Sent { error, received: false, .. }), Some(copy))
-                if replayable && fate.error().is_none() && pool.is_ending() =>
+            ((Lost::Sent { written: false, .. }, Some(copy)), None) => copy,
+            ((Lost::Sent { error, received: false, .. }, Some(copy)), None)
+                if replayable && pool.is_ending() =>
             {
-                let error = broken(error, false, None).with_unsent(copy.into_request());
-                return Err(once_more(error));
+                return Err(once_more(broken(error, false, None).with_unsent(copy)));
             }
-            (Err(Lost::Sent { error, received, .. }), _) => {
-                return Err(broken(error, received, fate.error()));
+            ((Lost::Sent { error, received, .. }, _), fate) => {
+                return Err(broken(error, received, fate));
             }
-            (Err(Lost::Wrong(error)), _) => return Err(error),
+            ((Lost::Wrong(error), _), _) => return Err(error),
         };
         let text = format!("{address} closed the connection before the request");
         let error = Error::new(Kind::Connect, text).with_reason("connection_terminated");

@@ -12,8 +12,8 @@ use std::{
 use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 
-use super::traffic::Traffic;
-use crate::body::{Body, Fate};
+use super::{traffic::Traffic, upload::Upload};
+use crate::body::Fate;
 
 /// What a driver and the request on its connection share.
 pub(super) struct Seat {
@@ -27,7 +27,7 @@ pub(super) struct Seat {
 
 #[derive(Default)]
 struct Returned {
-    sender: Option<SendRequest<Body>>,
+    sender: Option<SendRequest<Upload>>,
     driver: Option<Waker>,
     /// Whether the driver is gone, so that nobody takes a sender back.
     left: bool,
@@ -72,7 +72,7 @@ impl Seat {
     }
 
     /// Takes the sender back from the request; without one, remembers whom to wake.
-    pub(super) fn take_back(&self, driver: &Waker) -> Option<SendRequest<Body>> {
+    pub(super) fn take_back(&self, driver: &Waker) -> Option<SendRequest<Upload>> {
         let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = returned.sender.take();
         if sender.is_none() && !returned.driver.as_ref().is_some_and(|old| old.will_wake(driver)) {
@@ -92,7 +92,7 @@ impl Seat {
     }
 
     /// Takes the sender from a request that was sent.
-    pub(super) fn give_back(&self, sender: SendRequest<Body>) {
+    pub(super) fn give_back(&self, sender: SendRequest<Upload>) {
         let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
         if returned.left {
             drop(returned);
@@ -119,6 +119,7 @@ mod tests {
         super::{connection::Lost, driver, pool::Pool, transport::Transport},
         *,
     };
+    use crate::body::Body;
 
     /// A request that hyper takes while it ends its connection comes back only when no sender is
     /// left; kept in the seat, its own would make it wait for ever.

@@ -1,11 +1,11 @@
-//! The stream below hyper: how many bytes go over it, and how many may come before the head of an
-//! answer.
+//! The stream below hyper: how many bytes go over it, how many may come before the head of an answer,
+//! and what the head of a request was.
 //!
 //! hyper bounds each head, but not how many interim ones (1xx) come before the one that is waited for.
 //! What a byte means is hyper's affair.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -22,6 +22,9 @@ use tokio::{
 /// The head of an answer, and so much as well of what comes before it: ALB's number.
 pub(super) const HEAD_SIZE_MAX: usize = 32 * 1024;
 
+/// The memory for the head of a request that a connection holds on to.
+const HEAD_KEPT: usize = 4 * 1024;
+
 /// How many bytes went over a connection, whatever they mean; hyper does not say.
 pub(super) struct Traffic {
     received: AtomicU64,
@@ -29,6 +32,10 @@ pub(super) struct Traffic {
     /// How many bytes may have come while the head of an answer is awaited.
     received_max: AtomicU64,
     doubt: Mutex<Doubt>,
+    /// Whether the next that is written is the head of a request that is to be kept.
+    keeping: AtomicBool,
+    /// The head that was kept last.
+    kept: Mutex<Vec<u8>>,
     /// Whether the stream has changed its protocol, so that it is not hyper that writes.
     switched: AtomicBool,
 }
@@ -59,6 +66,8 @@ impl Default for Traffic {
             written: AtomicU64::new(0),
             received_max: AtomicU64::new(u64::MAX),
             doubt: Mutex::default(),
+            keeping: AtomicBool::new(false),
+            kept: Mutex::default(),
             switched: AtomicBool::new(false),
         }
     }
@@ -76,7 +85,7 @@ impl Traffic {
         let (exchange, before) = self.with_doubt(|doubt| {
             self.received_max.store(received_max, Ordering::Relaxed);
             let exchange = doubt.exchange + 1;
-            (exchange, std::mem::replace(doubt, Doubt { exchange, ..Doubt::default() }))
+            (exchange, mem::replace(doubt, Doubt { exchange, ..Doubt::default() }))
         });
         before.settle();
         exchange
@@ -103,9 +112,34 @@ impl Traffic {
                 return Doubt::default();
             }
             self.received_max.store(u64::MAX, Ordering::Relaxed);
-            std::mem::replace(doubt, Doubt { exchange, ..Doubt::default() })
+            mem::replace(doubt, Doubt { exchange, ..Doubt::default() })
         });
         doubt.settle();
+    }
+
+    /// Has the head kept that is written next; hyper writes the head of a request without a body at
+    /// once.
+    pub(super) fn keep_head(&self) {
+        self.keeping.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the head that was kept, if it was written, or was to be.
+    pub(super) fn kept_head(&self) -> Option<Vec<u8>> {
+        let is_due = self.keeping.swap(false, Ordering::Relaxed);
+        let kept = mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        (!is_due).then_some(kept)
+    }
+
+    /// Keeps what is written if it is such a head.
+    fn writes(&self, bytes: &[u8]) {
+        if self.keeping.load(Ordering::Relaxed) {
+            self.keeping.store(false, Ordering::Relaxed);
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            // The same memory for each request of the connection, but for very long ones.
+            kept.clear();
+            kept.shrink_to(HEAD_KEPT);
+            kept.extend_from_slice(bytes);
+        }
     }
 
     /// Says that what is written from now on belongs to another protocol.
@@ -212,6 +246,7 @@ impl AsyncWrite for Counted {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.traffic.writes(buf);
         let written = Pin::new(&mut this.stream).poll_write(cx, buf);
         this.traffic.wrote(written)
     }
@@ -234,6 +269,7 @@ impl AsyncWrite for Counted {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.traffic.writes(bufs.first().map_or(&[], |first| first));
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.traffic.wrote(written)
     }

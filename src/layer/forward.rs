@@ -9,25 +9,30 @@ mod wait;
 
 use std::{
     fmt,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response, StatusCode};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{runtime::Handle, time::Sleep};
 use tower::Service;
 
 use self::{adapt::Came, wait::Wait};
 use super::{message::Assigned, served::Served};
 use crate::{
     body::Body,
-    endpoint::{Endpoint, Line, Tunnel},
+    endpoint::{Endpoint, KeptFailed, Line, Rest, Tunnel},
     error::{Error, Kind},
+    id::{GroupName, RuleId},
     lease::{Account, Lease, Observer},
     outcome::{End, Outcome},
-    proxy::{self, Asked},
+    proxy::{self, Asked, Via},
+    target::Member,
 };
+
+/// The head of an answer to come. In a box, since the future of hyper's that it waits for has no name.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>;
 
 /// Sends an assigned request to its target.
 ///
@@ -72,11 +77,8 @@ impl Forward {
         self
     }
 
-    /// Sends a request. It returns when the head of the answer is there.
-    pub(super) fn send(
-        &self,
-        assigned: Assigned,
-    ) -> impl Future<Output = Result<Response<Body>, Error>> + Send + use<> {
+    /// Sends a request, and waits for the head of the answer.
+    pub(super) fn send(&self, assigned: Assigned) -> Answer {
         forward(assigned, self.observer.clone())
     }
 }
@@ -90,84 +92,187 @@ impl fmt::Debug for Forward {
 impl Service<Assigned> for Forward {
     type Response = Response<Body>;
     type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, assigned: Assigned) -> Self::Future {
-        Box::pin(self.send(assigned))
+        self.send(assigned)
     }
 }
 
-/// Makes the request fit for its target, and returns what sends it. Much is done before the future is
-/// made, since that would keep room for all it is given and for what becomes of it.
-fn forward(
-    assigned: Assigned,
-    observer: Option<Observer>,
-) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
-    let Assigned {
-        mut request,
-        rule,
-        group,
-        member,
-        mut lease,
-        peer,
-        fail_open,
-        attempt,
-        deadline,
-        via,
-    } = assigned;
-    let asked = Asked::take(&mut request);
-    let came = Came::adapt(&mut request, member.endpoint(), peer);
-    let wait = Wait::begin(&mut request, member.endpoint().transport(), deadline);
+/// Makes the request fit for its target and sends it, at once if a connection to it was kept.
+fn forward(mut assigned: Assigned, observer: Option<Observer>) -> Answer {
+    let request = &mut assigned.request;
+    let asked = Asked::take(request);
+    let endpoint = assigned.member.endpoint();
+    let came = Came::adapt(request, endpoint, assigned.peer);
+    let wait = Wait::begin(request, endpoint.transport(), assigned.deadline);
+    let Assigned { request, rule, group, member, mut lease, fail_open, attempt, via, .. } =
+        assigned;
     lease.account_mut().begin(wait.upload.clone());
     lease.account_mut().identify(observer, wait.began, rule, &group, member.id(), attempt);
+    let mut exchange = Exchange { rule, group, member, lease, wait, came, fail_open, via };
 
-    async move {
-        let endpoint = member.endpoint();
-        let mut switched = None;
-        let answer = match asked {
-            // There are no timers either.
-            _ if Handle::try_current().is_err() => Err(Kind::NoRuntime.into()),
-            None => {
-                let answer = pin!(endpoint.send_for(request, lease.account_mut()));
-                wait.head_of(answer).await.and_then(no_switching)
-            }
-            // In a box of its own, since few requests do.
-            Some(asked) => {
-                let account = lease.account_mut();
-                let sent = Box::pin(send_upgrade(endpoint, request, asked, &wait, account)).await;
-                sent.map(|(response, to)| {
-                    switched = to;
-                    response
-                })
+    if let Some(asked) = asked {
+        return Box::pin(upgrade(exchange, request, asked));
+    }
+    match exchange.member.endpoint().send_kept(request, exchange.lease.account_mut()) {
+        Ok(answer) => {
+            Box::pin(Sent::Kept { answer, late: exchange.wait.timer(), exchange: Some(exchange) })
+        }
+        Err(rest) => Box::pin(send_rest(exchange, rest)),
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A request that was sent. Written by hand since it is made for every request: a future the
+    /// compiler makes would keep room for all that the rare ways need. `F` has no name.
+    #[project = SentProjection]
+    enum Sent<F> {
+        Kept {
+            #[pin]
+            answer: F,
+            #[pin]
+            late: Sleep,
+            exchange: Option<Exchange>,
+        },
+        // The connection that was kept was stale.
+        Again { answer: Answer },
+    }
+}
+
+impl<F> Future for Sent<F>
+where
+    F: Future<Output = Result<Response<Body>, Box<KeptFailed>>>,
+{
+    type Output = Result<Response<Body>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (answer, kept) = match self.as_mut().project() {
+            SentProjection::Again { answer } => return answer.as_mut().poll(cx),
+            SentProjection::Kept { answer, late, exchange } => {
+                let Some(wait) = exchange.as_ref().map(|exchange| &exchange.wait) else {
+                    return Poll::Pending;
+                };
+                let answer = match answer.poll(cx) {
+                    Poll::Ready(answer) => answer.map_err(Failed::Kept),
+                    Poll::Pending => Err(Failed::Late(ready!(wait.poll_late(late, cx)))),
+                };
+                (answer, exchange.take())
             }
         };
+        let Some(exchange) = kept else { return Poll::Pending };
+        let rest = match answer {
+            Ok(response) => return Poll::Ready(exchange.end(no_switching(response))),
+            Err(Failed::Late(error)) => return Poll::Ready(exchange.end(Err(error))),
+            Err(Failed::Kept(failed)) => match exchange.member.endpoint().after_kept(failed) {
+                Ok(rest) => rest,
+                Err(error) => return Poll::Ready(exchange.end(Err(error))),
+            },
+        };
+        self.set(Self::Again { answer: Box::pin(send_rest(exchange, rest)) });
+        self.poll(cx)
+    }
+}
+
+/// Why there is no answer over a connection that was kept.
+enum Failed {
+    Kept(Box<KeptFailed>),
+    Late(Error),
+}
+
+/// Sends a request for which no connection was kept, or in vain.
+async fn send_rest(mut exchange: Exchange, rest: Rest) -> Result<Response<Body>, Error> {
+    // There are no timers either.
+    if Handle::try_current().is_err() {
+        return exchange.end(Err(Kind::NoRuntime.into()));
+    }
+    let Exchange { member, lease, wait, .. } = &mut exchange;
+    let answer = wait.head_of(member.endpoint().send_rest(rest, lease.account_mut())).await;
+    exchange.end(answer.and_then(no_switching))
+}
+
+/// Sends a request that asks for another protocol; if the target agrees, the exchange goes on as a
+/// tunnel.
+async fn upgrade(
+    mut exchange: Exchange,
+    request: Request<Body>,
+    asked: Asked,
+) -> Result<Response<Body>, Error> {
+    if Handle::try_current().is_err() {
+        return exchange.end(Err(Kind::NoRuntime.into()));
+    }
+    let Exchange { member, lease, wait, .. } = &mut exchange;
+    let sent = send_upgrade(member.endpoint(), request, asked, wait, lease.account_mut()).await;
+    match sent {
+        Ok((response, Some((asked, line)))) => Ok(exchange.go_on(response, asked, line)),
+        Ok((response, None)) => exchange.end(Ok(response)),
+        Err(error) => exchange.end(Err(error)),
+    }
+}
+
+/// An exchange whose request is on its way.
+struct Exchange {
+    rule: RuleId,
+    group: GroupName,
+    member: Arc<Member>,
+    lease: Lease,
+    wait: Wait,
+    came: Came,
+    fail_open: bool,
+    via: Option<Via>,
+}
+
+impl Exchange {
+    /// Ends with an error, or lets the exchange end with the body of the answer.
+    fn end(mut self, answer: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
         let mut response = match answer {
             Ok(response) => response,
-            Err(error) => {
-                lease.settle(end_of(error.kind()));
-                let error = error.with_rule(rule).with_group(group);
-                let error = error.with_target(member.id().clone());
-                came.undo(&error);
-                return Err(error.with_fail_open(fail_open));
-            }
+            Err(error) => return Err(self.fail(error)),
         };
+        self.dress(&mut response);
+        let Self { member, mut lease, wait, .. } = self;
+        let endpoint = member.endpoint();
+        lease.answered(response.status());
+        let body = response.body_mut();
+        body.limit_target(endpoint.transport().idle_timeout, wait.deadline);
+        body.hold(lease);
+        Ok(if endpoint.is_local() { response.map(|body| endpoint.adopt(body)) } else { response })
+    }
 
-        proxy::return_to_client(&mut response, via.as_ref());
-        came.adapt_answer(&mut response, wait.is_overtaken());
-        let mut served = Served::by_target(rule, group, member.id().clone());
-        served.fail_open = fail_open;
+    /// Lets the exchange go on as a tunnel, which it ends with.
+    fn go_on(mut self, mut response: Response<Body>, asked: Asked, target: Line) -> Response<Body> {
+        self.dress(&mut response);
+        let client = asked.grant(&mut response);
+        let Self { member, mut lease, .. } = self;
+        let idle_timeout = member.endpoint().transport().idle_timeout;
+        lease.switched(response.status());
+        Tunnel { client, target, idle_timeout, lease }.open();
+        response.map(|_| Body::default())
+    }
+
+    /// Makes the head of an answer one for the client, and says whose it is.
+    fn dress(&mut self, response: &mut Response<Body>) {
+        proxy::return_to_client(response, self.via.as_ref());
+        self.came.adapt_answer(response, self.wait.is_overtaken());
+        let mut served = Served::by_target(self.rule, self.group.clone(), self.member.id().clone());
+        served.fail_open = self.fail_open;
         // An error of a balancer behind this one is not ours.
         response.extensions_mut().remove::<Error>();
         response.extensions_mut().insert(served);
+    }
 
-        Ok(match switched {
-            Some((asked, line)) => open_tunnel(response, asked, line, endpoint, lease),
-            None => end_with_body(response, endpoint, deadline, lease),
-        })
+    /// Says of an error whose it is, and of the exchange how it ended.
+    #[cold]
+    fn fail(mut self, error: Error) -> Error {
+        self.lease.settle(end_of(error.kind()));
+        let error = error.with_rule(self.rule).with_group(self.group);
+        let error = error.with_target(self.member.id().clone());
+        self.came.undo(&error);
+        error.with_fail_open(self.fail_open)
     }
 }
 
@@ -180,8 +285,7 @@ async fn send_upgrade(
     wait: &Wait,
     account: &mut Account,
 ) -> Result<(Response<Body>, Option<(Asked, Line)>), Error> {
-    let answer = pin!(endpoint.send_upgrade(request, account));
-    let (response, line) = match wait.head_of(answer).await {
+    let (response, line) = match wait.head_of(endpoint.send_upgrade(request, account)).await {
         Ok(answer) => answer,
         Err(error) => {
             return Err(match error.take_unsent() {
@@ -221,34 +325,4 @@ fn end_of(kind: Kind) -> End {
         Kind::ClientBody | Kind::BodyTooLarge | Kind::NoRuntime => End::ClientLeft,
         _ => End::Broken,
     }
-}
-
-/// Lets the exchange go on as a tunnel, which it ends with.
-fn open_tunnel(
-    mut response: Response<Body>,
-    asked: Asked,
-    target: Line,
-    endpoint: &Endpoint,
-    mut lease: Lease,
-) -> Response<Body> {
-    let client = asked.grant(&mut response);
-    let idle_timeout = endpoint.transport().idle_timeout;
-    lease.switched(response.status());
-    Tunnel { client, target, idle_timeout, lease }.open();
-    response.map(|_| Body::default())
-}
-
-/// Lets the exchange end with the answer's body, which may stall only for so long, nor last beyond the
-/// deadline.
-fn end_with_body(
-    mut response: Response<Body>,
-    endpoint: &Endpoint,
-    deadline: Option<Instant>,
-    mut lease: Lease,
-) -> Response<Body> {
-    lease.answered(response.status());
-    let body = response.body_mut();
-    body.limit_target(endpoint.transport().idle_timeout, deadline);
-    body.hold(lease);
-    if endpoint.is_local() { response.map(|body| endpoint.adopt(body)) } else { response }
 }

@@ -16,7 +16,7 @@ use tower::{BoxError, Service};
 
 use super::{
     arrival::{self, ArrivalFuture, Introduced, Known},
-    forward::Forward,
+    forward::{Answer, Forward},
     message::Assigned,
 };
 use crate::{
@@ -227,8 +227,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Error;
-    type Future =
-        ArrivalFuture<Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>>;
+    type Future = ArrivalFuture<MarkedFuture>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -238,13 +237,33 @@ where
         let mut alone = false;
         match self.decide(request, &mut alone) {
             Ok(Decision::Forward(assigned, introduced)) => {
-                let sent = self.forward.send(assigned);
-                let sent = async move { sent.await.map_err(|error| introduced.mark(error)) };
-                ArrivalFuture::called(Box::pin(sent), alone)
+                let answer = self.forward.send(assigned);
+                ArrivalFuture::called(MarkedFuture { answer, introduced }, alone)
             }
             Ok(Decision::Answer(response)) => ArrivalFuture::answered(Ok(response), alone),
             Err(error) => ArrivalFuture::answered(Err(error), alone),
         }
+    }
+}
+
+/// The answer to come, of whose request it is known that it was introduced, should it come back.
+pub struct MarkedFuture {
+    answer: Answer,
+    introduced: Introduced,
+}
+
+impl Future for MarkedFuture {
+    type Output = Result<Response<Body>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let introduced = self.introduced;
+        self.answer.as_mut().poll(cx).map_err(|error| introduced.mark(error))
+    }
+}
+
+impl fmt::Debug for MarkedFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MarkedFuture").finish_non_exhaustive()
     }
 }
 

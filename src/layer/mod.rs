@@ -30,6 +30,6 @@ pub use self::{
     rules::{Rules, RulesLayer},
     select::{Select, SelectLayer},
     served::Served,
-    stage::Stage,
+    stage::{PassFuture, Stage},
     sticky::{Sticky, StickyFuture, StickyLayer},
 };

@@ -116,8 +116,8 @@ pin_project_lite::pin_project! {
     #[project = AttemptProjection]
     enum Attempt<F> {
         Called { #[pin] future: F },
-        // Waits until the next call may be made.
-        Waiting { routed: Option<Routed> },
+        // Waits until the next call may be made. In a box, since most requests are never here.
+        Waiting { routed: Option<Box<Routed>> },
     }
 }
 
@@ -150,7 +150,7 @@ where
                         return Poll::Ready(this.progress.last_word(error));
                     }
                     let Some(routed) = routed.take() else { return Poll::Pending };
-                    let future = this.inner.call(routed);
+                    let future = this.inner.call(*routed);
                     this.attempt.set(Attempt::Called { future });
                 }
             }
@@ -170,7 +170,7 @@ struct Progress {
 #[expect(clippy::large_enum_variant, reason = "it lives for one match")]
 enum Next {
     Done(Result<Response<Body>, Error>),
-    Again(Routed),
+    Again(Box<Routed>),
 }
 
 impl Progress {
@@ -193,7 +193,7 @@ impl Progress {
         match again {
             Some(routed) => {
                 opted.keep(Some(response));
-                Next::Again(routed)
+                Next::Again(Box::new(routed))
             }
             None => Next::Done(Ok(response)),
         }
@@ -207,7 +207,7 @@ impl Progress {
         match again {
             Some(routed) => {
                 self.first.get_or_insert(error);
-                Next::Again(routed)
+                Next::Again(Box::new(routed))
             }
             None => Next::Done(self.last_word(error)),
         }

@@ -224,35 +224,32 @@ impl<S> Rules<S> {
     }
 
     /// Decides what becomes of a request, and whether its client's connection is to end with that.
-    fn decide<B>(&self, mut request: Request<B>, alone: &mut bool) -> Result<Decision, Error>
-    where
-        B: http_body::Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        let installed = self.layer.0.installed.load();
-        installed.look_after(self.layer.0.started);
-        let options = &installed.options;
+    fn decide<B: http_body::Body>(
+        &self,
+        installed: &Installed,
+        request: &mut Request<B>,
+        alone: &mut bool,
+    ) -> Result<Decision, Error> {
+        let Installed { table, options, .. } = installed;
         let (known, warned) = (self.known.as_deref(), &self.layer.0.warned);
         let find = |extensions: &Extensions| self.layer.find_peer(extensions);
-        let (peer, screened) = arrival::receive(&mut request, known, options, warned, find)?;
+        let (peer, screened) = arrival::receive(request, known, options, warned, find)?;
         match screened {
             Screened::Pass => {}
             Screened::PassAlone => *alone = true,
             Screened::LastHop => return Ok(Decision::Answer(Response::new(Body::default()))),
         }
-        let head = Head::of(&request, peer.as_ref());
-        let found = installed.table.first_match(&head)?;
+        let head = Head::of(request, peer.as_ref());
+        let found = table.first_match(&head)?;
         let rule = found.rule();
         let mut response = match found.action() {
             Action::Forward(forward) => {
-                let group = installed.table.choose_group(forward).cloned();
+                let group = table.choose_group(forward).cloned();
                 let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
-                let request = arrival::introduce(request, peer.as_ref(), known, options, *alone);
                 let (prefer, tried) = (None, Vec::new());
                 let (deadline, via) = (options.deadline(), options.via.clone());
                 let route = Route { peer, rule, group, prefer, tried, deadline, via };
-                return Ok(Decision::Forward(Routed::of(request, route)));
+                return Ok(Decision::Forward(route));
             }
             Action::Redirect(redirect) => {
                 redirect.response(&head).map_err(|error| error.with_rule(rule))?
@@ -264,9 +261,8 @@ impl<S> Rules<S> {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "it lives for one match")]
 enum Decision {
-    Forward(Routed),
+    Forward(Route),
     Answer(Response<Body>),
 }
 
@@ -285,10 +281,18 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let installed = self.layer.0.installed.load();
+        installed.look_after(self.layer.0.started);
         let mut alone = false;
-        match self.decide(request, &mut alone) {
-            Ok(Decision::Forward(routed)) => ArrivalFuture::called(self.inner.call(routed), alone),
+        match self.decide(&installed, &mut request, &mut alone) {
+            Ok(Decision::Forward(route)) => {
+                let (known, options) = (self.known.as_deref(), &installed.options);
+                let peer = route.peer.as_ref();
+                let request = arrival::introduce(request, peer, known, options, alone);
+                drop(installed);
+                ArrivalFuture::called(self.inner.call(Routed::of(request, route)), alone)
+            }
             Ok(Decision::Answer(response)) => ArrivalFuture::answered(Ok(response), alone),
             Err(error) => ArrivalFuture::answered(Err(error), alone),
         }

@@ -2,19 +2,15 @@
 //!
 //! Which target is the group's decision.
 
-use std::{
-    future::{Ready, ready},
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
-use futures_util::future::Either;
 use http::Response;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::{
     message::{Assigned, Routed},
-    stage::Stage,
+    stage::{PassFuture, Stage},
 };
 use crate::{
     body::Body,
@@ -70,7 +66,7 @@ pub struct Select<S> {
 impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
     type Response = Response<Body>;
     type Error = Error;
-    type Future = Either<Ready<Result<Response<Body>, Error>>, S::Future>;
+    type Future = PassFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -81,12 +77,12 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
         if routed.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             let error = Error::from(Kind::RequestTimeout).with_rule(routed.rule());
             let error = error.with_group(routed.group().name().clone());
-            return Either::Left(ready(Err(error)));
+            return PassFuture::refused(error);
         }
         let picked = routed.group().assign(&routed.head(), routed.prefer(), routed.tried());
         let assignment = match picked {
             Ok(assignment) => assignment,
-            Err(error) => return Either::Left(ready(Err(error.with_rule(routed.rule())))),
+            Err(error) => return PassFuture::refused(error.with_rule(routed.rule())),
         };
         let (request, route) = routed.into_parts();
         let attempt = u32::try_from(route.tried.len() + 1).unwrap_or(u32::MAX);
@@ -102,6 +98,6 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
             deadline: route.deadline,
             via: route.via,
         };
-        Either::Right(self.inner.call(assigned))
+        PassFuture::passed(self.inner.call(assigned))
     }
 }

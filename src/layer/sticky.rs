@@ -5,16 +5,18 @@
 
 use std::{
     fmt,
-    future::{Ready, ready},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use futures_util::future::Either;
 use http::Response;
 use tower::{Layer, Service};
 
-use super::{message::Routed, served::Served, stage::Stage};
+use super::{
+    message::Routed,
+    served::Served,
+    stage::{PassFuture, Stage},
+};
 use crate::{body::Body, error::Error, group::TargetGroup, stickiness::Session};
 
 /// Makes [`Sticky`].
@@ -66,7 +68,7 @@ pub struct Sticky<S> {
 impl<S: Stage<Routed>> Service<Routed> for Sticky<S> {
     type Response = Response<Body>;
     type Error = Error;
-    type Future = Either<Ready<Result<Response<Body>, Error>>, StickyFuture<S::Future>>;
+    type Future = PassFuture<StickyFuture<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -80,9 +82,9 @@ impl<S: Stage<Routed>> Service<Routed> for Sticky<S> {
                 let session = session.map(|session| (routed.group().clone(), session));
                 routed.set_prefer(prefer);
                 let future = self.inner.call(routed);
-                Either::Right(StickyFuture { future, session })
+                PassFuture::passed(StickyFuture { future, session })
             }
-            Err(error) => Either::Left(ready(Err(error.with_rule(rule)))),
+            Err(error) => PassFuture::refused(error.with_rule(rule)),
         }
     }
 }

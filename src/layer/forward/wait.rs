@@ -4,14 +4,16 @@
 //! stalls and from one that left. How long the answer's body may take is written on the body.
 
 use std::{
+    future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::Request;
 use http_body::Body as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     body::Body,
@@ -25,8 +27,8 @@ pub(super) struct Wait {
     pub(super) began: Instant,
     /// How long the target may take, from when the last of the request was handed on.
     answer: Duration,
-    /// Of the request, in all its attempts.
-    deadline: Option<Instant>,
+    /// Of the request, in all its attempts, and of the body of its answer.
+    pub(super) deadline: Option<Instant>,
     /// How far the request's body has come, if it has one.
     pub(super) upload: Option<Arc<Progress>>,
 }
@@ -47,19 +49,32 @@ impl Wait {
         Self { began: Instant::now(), answer: transport.answer_timeout, deadline, upload }
     }
 
-    /// Waits; from the end of the request on it is the target that is waited for.
+    /// Waits for the head of an answer.
     pub(super) async fn head_of<T>(
         &self,
-        mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
+        answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let mut late = pin!(sleep_until(self.or_deadline(self.began + self.answer)));
+        let (mut answer, mut late) = (pin!(answer), pin!(self.timer()));
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Pending => self.poll_late(late.as_mut(), cx).map(Err),
+            answer => answer,
+        })
+        .await
+    }
+
+    /// Makes the timer for [`Wait::poll_late`].
+    pub(super) fn timer(&self) -> Sleep {
+        sleep_until(self.or_deadline(self.began + self.answer))
+    }
+
+    /// Waits until it takes too long, and says who is late; from the end of the request on it is the
+    /// target that is waited for.
+    pub(super) fn poll_late(&self, mut late: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Error> {
         loop {
-            tokio::select! {
-                biased;
-                answer = answer.as_mut() => return answer,
-                () = &mut late => {}
+            ready!(late.as_mut().poll(cx));
+            if let Some(error) = self.past_deadline() {
+                return Poll::Ready(error);
             }
-            self.check_deadline()?;
             let now = Instant::now();
             let due = self.upload.as_ref().map(|upload| upload.target_since() + self.answer);
             match due.filter(|due| *due > now) {
@@ -67,7 +82,7 @@ impl Wait {
                 Some(due) => late.as_mut().reset(self.or_deadline(due.min(now + self.answer))),
                 None => {
                     let text = format!("no answer within {:?}", self.answer);
-                    return Err(Error::new(Kind::AnswerTimeout, text));
+                    return Poll::Ready(Error::new(Kind::AnswerTimeout, text));
                 }
             }
         }
@@ -83,15 +98,16 @@ impl Wait {
         self.deadline.map_or(other, |deadline| deadline.min(other))
     }
 
-    /// Fails if the deadline has passed, and says who was waited for.
-    fn check_deadline(&self) -> Result<(), Error> {
+    /// Says who was waited for, if the deadline has passed.
+    fn past_deadline(&self) -> Option<Error> {
         if self.deadline.is_none_or(|deadline| Instant::now() < deadline) {
-            return Ok(());
+            return None;
         }
-        if self.upload.as_deref().is_some_and(Progress::is_stalled) {
-            return Err(Error::new(Kind::ClientIdle, "its deadline passed"));
-        }
-        Err(Kind::RequestTimeout.into())
+        Some(if self.upload.as_deref().is_some_and(Progress::is_stalled) {
+            Error::new(Kind::ClientIdle, "its deadline passed")
+        } else {
+            Kind::RequestTimeout.into()
+        })
     }
 }
 

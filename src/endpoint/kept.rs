@@ -1,0 +1,59 @@
+//! A request that went over a connection that was kept, which may have been stale.
+//!
+//! What follows if it was, is decided beside, in `mod.rs`.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response};
+
+use super::{
+    connection::{Awaited, Lost, Said},
+    head_copy::HeadCopy,
+};
+use crate::body::{Body, BodyError};
+
+pin_project_lite::pin_project! {
+    /// The answer to such a request.
+    pub(super) struct Kept<F> {
+        #[pin]
+        pub(super) answer: Awaited<F>,
+        pub(super) copy: Option<HeadCopy>,
+        pub(super) replayable: bool,
+    }
+}
+
+/// How such a request failed.
+pub(crate) struct KeptFailed {
+    pub(super) lost: Lost,
+    /// What can be sent once more.
+    pub(super) copy: Option<Request<Body>>,
+    /// Whether it may be though it may have been received.
+    pub(super) replayable: bool,
+    /// What ended the connection if that was not hyper.
+    pub(super) fate: Option<BodyError>,
+}
+
+/// A request that is to be sent still.
+pub(crate) struct Rest {
+    pub(super) request: Request<Body>,
+    /// Whether it was sent once, over a connection that was stale.
+    pub(super) lost: bool,
+}
+
+impl<F: Future<Output = Said>> Future for Kept<F> {
+    type Output = Result<Response<Body>, Box<KeptFailed>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let answer = ready!(this.answer.as_mut().poll(cx));
+        Poll::Ready(answer.map_err(|lost| {
+            let seat = this.answer.seat();
+            let (lost, copy) = lost.with_copy(this.copy.take(), &seat.traffic);
+            let replayable = *this.replayable;
+            Box::new(KeptFailed { lost, copy, replayable, fate: seat.fate.error() })
+        }))
+    }
+}
