@@ -326,6 +326,7 @@ impl Length {
 impl Coding {
     fn note(&mut self, value: &[u8], disguised: bool) {
         self.seen.note(disguised);
+        // Unlike in other lists, an empty element counts: it is no coding.
         for coding in value.split(|&byte| byte == b',') {
             let name = coding.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
             let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());

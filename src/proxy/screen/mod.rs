@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, he
 use super::{
     desync::{Fate, Framing},
     limits::Limits,
+    list,
     options::HttpOptions,
 };
 use crate::{
@@ -167,7 +168,7 @@ impl<'a> Fields<'a> {
                     fields.host = Some(value);
                 }
                 "expect" => fields.unknown_expectation |= !expects_continue(bytes),
-                "x-forwarded-for" => fields.forwarded_for += elements(bytes).count(),
+                "x-forwarded-for" => fields.forwarded_for += list::elements_of(bytes).count(),
                 _ => fields.unwanted |= fields.framing.note(name, bytes),
             }
             fields.unwanted |= options.drop_invalid_header_fields && !is_plain(name);
@@ -252,13 +253,7 @@ fn is_plain(name: &str) -> bool {
 
 /// Tells whether nothing else is expected (RFC 9110 §10.1.1).
 fn expects_continue(value: &[u8]) -> bool {
-    elements(value).all(|element| element.eq_ignore_ascii_case(b"100-continue"))
-}
-
-/// The elements of a list (RFC 9110 §5.6.1), of which empty ones do not count.
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let elements = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    elements.filter(|element| !element.is_empty())
+    list::elements_of(value).all(|element| element.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Counts down Max-Forwards, and tells whether it says that this is where a request ends
