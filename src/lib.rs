@@ -114,6 +114,7 @@ pub mod outcome;
 pub mod id;
 pub mod head;
 pub mod cidr;
+pub(crate) mod field;
 pub mod clock;
 pub mod rng;
 

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// What stands directly under `src/`, from the top down.
-const FLOORS: [&str; 23] = [
+const FLOORS: [&str; 24] = [
     "gateway",
     "server",
     "balancer",
@@ -44,6 +44,7 @@ const FLOORS: [&str; 23] = [
     "id",
     "head",
     "cidr",
+    "field",
     "clock",
     "rng",
 ];

@@ -6,6 +6,8 @@
 
 use http::{Method, Version};
 
+use crate::field;
+
 /// What becomes of requests that two servers in a row might read in two ways; ALB's
 /// `routing.http.desync_mitigation_mode`.
 ///
@@ -224,12 +226,12 @@ impl Framing {
             _ if spells(name, b"contentlength") => {
                 self.suspicious = true;
                 self.length.note(value, true);
-                return is_alias(name, "content-length");
+                return field::reads_as(name, "content-length");
             }
             _ if spells(name, b"transferencoding") => {
                 self.suspicious = true;
                 self.coding.note(value, true);
-                return is_alias(name, "transfer-encoding");
+                return field::reads_as(name, "transfer-encoding");
             }
             _ => {}
         }
@@ -357,12 +359,6 @@ fn number(value: &[u8]) -> Option<u64> {
 /// Tells whether letters and digits of a name are these.
 fn spells(name: &str, letters: &[u8]) -> bool {
     name.bytes().filter(u8::is_ascii_alphanumeric).eq(letters.iter().copied())
-}
-
-/// Tells whether a name is another's with `_` or `.` in place of `-`, which servers that make
-/// variables of names take for the same.
-fn is_alias(name: &str, other: &str) -> bool {
-    name.bytes().map(|byte| if matches!(byte, b'_' | b'.') { b'-' } else { byte }).eq(other.bytes())
 }
 
 #[cfg(test)]

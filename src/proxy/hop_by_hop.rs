@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::list;
+use crate::field;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -34,8 +35,7 @@ fn survives_connection(name: &HeaderName) -> bool {
         header::FORWARDED,
         header::VIA,
     ];
-    const PREFIXES: [&str; 3] = ["x-forwarded-", "x-amzn-", "x-real-ip"];
-    NAMES.contains(name) || PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+    NAMES.contains(name) || field::tells_of_client(name.as_str())
 }
 
 /// Removes what belongs to the connection a message came over.
