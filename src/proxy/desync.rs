@@ -22,6 +22,10 @@ use crate::field;
 /// `classification_reason`, in every mode. A refusal closes the client's connection. Requests of HTTP/2
 /// have a framing of their own, and are compliant.
 ///
+/// A DELETE with a body is compliant, and passes. But nobody defines what that body is (RFC 9110 §9.3.5),
+/// and a server that leaves it on its connection reads it as the next request: in all modes but `Monitor`
+/// both connections are closed after it.
+///
 /// # Classes
 ///
 /// | reason | class | what has it |
@@ -286,6 +290,14 @@ impl Framing {
                 Reason::BothTeClPresent
             });
         }
+    }
+
+    /// Tells whether a compliant request has a body that a server may leave unread.
+    pub(super) fn may_stay_unread(&self, method: &Method, version: Version) -> bool {
+        let (length, coding) = (self.length.first, &self.coding.seen);
+        *method == Method::DELETE
+            && version < Version::HTTP_2
+            && (coding.any() || length.is_some_and(|length| length > 0))
     }
 
     /// Tells whether the body has a coding that the target would have to be told of, which we cannot.

@@ -12,7 +12,7 @@ use std::fmt::Display;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
 use super::{
-    desync::{Fate, Framing},
+    desync::{DesyncMode, Fate, Framing},
     limits::Limits,
     list,
     options::HttpOptions,
@@ -218,8 +218,11 @@ fn classify(
     version: Version,
     options: &HttpOptions,
 ) -> Result<bool, Error> {
-    let Some(reason) = framing.judge(method, version) else { return Ok(false) };
-    let (mode, class) = (options.desync_mode, reason.class());
+    let mode = options.desync_mode;
+    let Some(reason) = framing.judge(method, version) else {
+        return Ok(mode != DesyncMode::Monitor && framing.may_stay_unread(method, version));
+    };
+    let class = reason.class();
     let fate = mode.fate(class);
     tracing::info!(
         classification = class.as_str(),
