@@ -115,6 +115,7 @@ pub mod id;
 pub mod head;
 pub mod cidr;
 pub(crate) mod field;
+pub(crate) mod grammar;
 pub mod clock;
 pub mod rng;
 

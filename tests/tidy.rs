@@ -22,7 +22,7 @@ use std::{
 };
 
 /// What stands directly under `src/`, from the top down.
-const FLOORS: [&str; 24] = [
+const FLOORS: [&str; 25] = [
     "gateway",
     "server",
     "balancer",
@@ -45,6 +45,7 @@ const FLOORS: [&str; 24] = [
     "head",
     "cidr",
     "field",
+    "grammar",
     "clock",
     "rng",
 ];

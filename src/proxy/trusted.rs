@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     cidr::Cidr,
+    grammar,
     head::{Head, Peer},
 };
 
@@ -79,8 +80,7 @@ fn is_https(protocol: &str) -> Option<bool> {
 }
 
 fn as_port(text: &str) -> Option<u16> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port != 0)
+    grammar::number(text).filter(|port| *port != 0)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
+    grammar,
     head::Peer,
 };
 
@@ -263,9 +264,8 @@ fn expects_continue(value: &[u8]) -> bool {
 /// (RFC 9110 §7.6.2).
 fn is_last_hop(headers: &mut HeaderMap) -> bool {
     let Some(value) = headers.get_mut(header::MAX_FORWARDS) else { return false };
-    // `parse` would take a sign, too; what is no number is left to the target.
-    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits.and_then(|digits| digits.parse::<u64>().ok()) {
+    // What is no number is left to the target.
+    match value.to_str().ok().and_then(grammar::number::<u64>) {
         Some(left) => {
             *value = HeaderValue::from(left.saturating_sub(1));
             left == 0
