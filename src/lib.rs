@@ -114,6 +114,8 @@ pub mod outcome;
 pub mod id;
 pub mod head;
 pub mod cidr;
+pub(crate) mod field;
+pub(crate) mod grammar;
 pub mod clock;
 pub mod rng;
 

@@ -1,34 +1,20 @@
 //! Each example is run, and what it prints or answers is compared with what it promises.
 
+#[path = "support/examples.rs"]
+mod built;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
-/// The examples are built beside the tests: target/debug/deps/examples-… and target/debug/examples.
-/// `cargo test` builds them; `cargo test --test examples` alone does not.
-fn binary(name: &str) -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push("examples");
-    path.push(name);
-    static BUILT: std::sync::Once = std::sync::Once::new();
-    BUILT.call_once(|| {
-        if !path.exists() {
-            let mut cargo = Command::new(env!("CARGO"));
-            assert!(cargo.args(["build", "--examples"]).status().unwrap().success());
-        }
-    });
-    path
-}
+use built::example;
 
 /// Runs an example to its end; what it printed.
-fn run(name: &str) -> String {
-    let output = Command::new(binary(name)).output().unwrap();
+fn run(name: &'static str) -> String {
+    let output = Command::new(example(name)).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {error}");
     String::from_utf8(output.stdout).unwrap()
@@ -48,8 +34,8 @@ impl Drop for Serving {
     }
 }
 
-fn serve(name: &str) -> Serving {
-    let mut command = Command::new(binary(name));
+fn serve(name: &'static str) -> Serving {
+    let mut command = Command::new(example(name));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut printed = BufReader::new(child.stdout.take().unwrap());
     let mut first = String::new();

@@ -21,7 +21,7 @@ use pointsman::{
     Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     server::{BuildError, Drained, ForPeer, Server, ServerBuilder, WithPeer},
 };
-use support::{SOON, until};
+use support::{SOON, examples::example, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -471,20 +471,6 @@ async fn a_service_that_fails_ends_its_connection_without_an_answer() {
     assert_eq!(client.closed().await, "");
 }
 
-/// The example, which is built beside the tests.
-fn example() -> std::path::PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push("examples/server");
-    if !path.exists() {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--example", "server", "--features", "server"]);
-        assert!(cargo.status().unwrap().success());
-    }
-    path
-}
-
 /// A process that does not outlive a test that fails.
 struct Process(std::process::Child);
 
@@ -500,7 +486,7 @@ impl Drop for Process {
 async fn it_goes_on_when_descriptors_are_free_again() {
     // Far more connections than there are descriptors, which tokio needs some of, too.
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 32 && exec \"$0\""]).arg(example());
+    command.args(["-c", "ulimit -n 32 && exec \"$0\""]).arg(example("server"));
     let mut child = Process(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let mut printed = BufReader::new(child.0.stdout.take().unwrap());
     let mut events = BufReader::new(child.0.stderr.take().unwrap()).lines();

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// What stands directly under `src/`, from the top down.
-const FLOORS: [&str; 23] = [
+const FLOORS: [&str; 25] = [
     "gateway",
     "server",
     "balancer",
@@ -44,6 +44,8 @@ const FLOORS: [&str; 23] = [
     "id",
     "head",
     "cidr",
+    "field",
+    "grammar",
     "clock",
     "rng",
 ];

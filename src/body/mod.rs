@@ -7,6 +7,7 @@ mod fate;
 mod foreign;
 mod limited;
 mod replay;
+mod shared;
 mod trailers;
 mod watch;
 
@@ -14,8 +15,8 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker, ready},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -30,6 +31,7 @@ pub(crate) use self::fate::Fate;
 use self::{
     foreign::Foreign,
     limited::Limited,
+    shared::{Finish, Polled},
     watch::{Side, Watch},
 };
 use crate::{
@@ -58,8 +60,8 @@ pub struct Body {
 /// A request's body under way, and the copy of what was read of it.
 pub(crate) type Replay = replay::Replay<Body>;
 
-/// What polling a body gives.
-type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+/// A body of a service in this process.
+pub(crate) type Shared = shared::Shared<Body>;
 
 #[derive(Default)]
 enum Kind {
@@ -203,8 +205,9 @@ impl Body {
             _ => end,
         });
     }
+}
 
-    /// Says how the exchange ended and ends it.
+impl Finish for Body {
     fn finish(&mut self, end: End) {
         self.watch.stop();
         if let Some(mut lease) = self.lease.take()
@@ -341,69 +344,6 @@ impl Kind {
     }
 }
 
-/// A body of a service in this process: it can be ended by others than its reader, and its panics
-/// are caught.
-pub(crate) struct Shared(Mutex<Slot>);
-
-struct Slot {
-    /// The body, or what ended it.
-    body: Result<Body, BodyError>,
-    reader: Option<Waker>,
-}
-
-impl Shared {
-    fn new(body: Body) -> Self {
-        Self(Mutex::new(Slot { body: Ok(body), reader: None }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn with<T>(&self, read: impl FnOnce(&mut Body) -> T) -> Result<T, BodyError> {
-        self.lock().with(read)
-    }
-
-    fn poll(&self, cx: &mut Context<'_>) -> Result<Polled, BodyError> {
-        let mut slot = self.lock();
-        let frame = slot.with(|body| Pin::new(body).poll_frame(cx))?;
-        // Whoever ends the body wakes its reader, who is to see that.
-        if frame.is_pending() && !slot.reader.as_ref().is_some_and(|old| old.will_wake(cx.waker()))
-        {
-            slot.reader = Some(cx.waker().clone());
-        }
-        Ok(frame)
-    }
-
-    /// Ends the body where it stands, and its exchange with it.
-    pub(crate) fn cut(&self) {
-        let (body, reader) = {
-            let mut slot = self.lock();
-            (slot.end(BodyError::Cut, End::Cut), slot.reader.take())
-        };
-        drop(body);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-}
-
-impl Slot {
-    fn with<T>(&mut self, read: impl FnOnce(&mut Body) -> T) -> Result<T, BodyError> {
-        let body = self.body.as_mut().map_err(|error| *error)?;
-        catch_unwind(AssertUnwindSafe(|| read(body))).map_err(|_| {
-            drop(self.end(BodyError::Panicked, End::Truncated));
-            BodyError::Panicked
-        })
-    }
-
-    /// Ends the exchange and returns the body, if it did not end before.
-    fn end(&mut self, why: BodyError, end: End) -> Option<Body> {
-        self.body.as_mut().ok()?.finish(end);
-        std::mem::replace(&mut self.body, Err(why)).ok()
-    }
-}
-
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         Self::of(Kind::Full(bytes))
@@ -501,15 +441,5 @@ mod tests {
         assert_eq!(started.elapsed(), Duration::from_secs(60));
         assert_eq!(load.in_flight(), 0);
         assert!(body.frame().await.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_shared_body_is_cut_while_nobody_reads_it() {
-        let (body, load) = leased(stalling());
-        let (mut body, shared) = body.share();
-        shared.cut();
-        assert_eq!((load.in_flight(), load.answered()), (0, 0));
-        let error = body.frame().await.unwrap().unwrap_err();
-        assert_eq!(error.downcast_ref(), Some(&BodyError::Cut));
     }
 }

@@ -6,8 +6,10 @@
 
 use http::{HeaderMap, HeaderName};
 
-/// Names that no trailer has. As for those that only a balancer writes, see [`PREFIXES`].
-const NEVER: [&str; 26] = [
+use crate::field;
+
+/// Names that no trailer has, besides those under which a balancer tells what it knows of a client.
+const NEVER: [&str; 25] = [
     "authorization",
     "cache-control",
     "connection",
@@ -33,11 +35,7 @@ const NEVER: [&str; 26] = [
     "upgrade",
     "via",
     "www-authenticate",
-    "x-real-ip",
 ];
-
-/// How names begin under which a balancer tells what it knows of the client.
-const PREFIXES: [&str; 2] = ["x-forwarded-", "x-amzn-"];
 
 /// Removes the fields that no trailer has, also under a name that servers may take for theirs.
 pub(super) fn screen(trailers: &mut HeaderMap) {
@@ -47,8 +45,8 @@ pub(super) fn screen(trailers: &mut HeaderMap) {
 }
 
 fn is_forbidden(name: &&HeaderName) -> bool {
-    let name = name.as_str().replace(['_', '.'], "-");
-    NEVER.contains(&&*name) || PREFIXES.into_iter().any(|prefix| name.starts_with(prefix))
+    let name = name.as_str();
+    NEVER.into_iter().any(|never| field::reads_as(name, never)) || field::tells_of_client(name)
 }
 
 #[cfg(test)]
@@ -73,6 +71,7 @@ mod tests {
         check("x-forwarded-for", false);
         check("x_forwarded_for", false);
         check("x-amzn-oidc-identity", false);
+        check("x-real-ip", false);
         check("content_length", false);
         check("transfer.encoding", false);
         for name in ["grpc-status", "grpc-message", "digest", "server-timing", "x-forwarded"] {

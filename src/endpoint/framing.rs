@@ -52,6 +52,7 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), Conflict> {
     if lines.next().is_none() && is_number(first.as_bytes()) {
         return Ok(());
     }
+    // Unlike in other lists, an empty element counts: it is not the same length.
     let mut numbers = headers
         .get_all(header::CONTENT_LENGTH)
         .iter()

@@ -10,6 +10,7 @@ use super::{
     reader::{Known, Node, Object},
     report::Report,
 };
+use crate::grammar;
 
 /// The most values of one condition.
 const VALUES_MAX: usize = 3;
@@ -223,7 +224,7 @@ fn http_header(
 ) -> Option<ConditionPlan> {
     let expected = "the name of a header field";
     let name = config.need("HttpHeaderName", expected, report).and_then(|node| {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        let fits = |c| u8::try_from(c).is_ok_and(grammar::in_token);
         let name = value(
             &node,
             NAME_MAX,

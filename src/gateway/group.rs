@@ -6,10 +6,10 @@ use super::{
     attributes::{self, Attributes},
     fields,
     plan::{Check, GroupPlan, GroupSettings},
-    reader::{Node, Object, digits},
+    reader::{Node, Object},
     report::Report,
 };
-use crate::{endpoint::Transport, id::GroupName, target::Target};
+use crate::{endpoint::Transport, grammar, id::GroupName, target::Target};
 
 /// The longest name of a group, in characters.
 const NAME_MAX: usize = 32;
@@ -185,7 +185,7 @@ fn matcher(node: &Node<'_>, report: &mut Report) -> Option<String> {
     let object = node.object(fields::MATCHER, report)?;
     let expected = "codes and ranges of 200 to 499, such as 200-299,302";
     let node = object.need("HttpCode", expected, report)?;
-    let code = |text: &str| digits(text).filter(|code| (200..=499).contains(code));
+    let code = |text: &str| grammar::number(text).filter(|code: &u64| (200..=499).contains(code));
     let range = |part: &str| match part.split_once('-') {
         Some((low, high)) => code(low).zip(code(high)).is_some_and(|(low, high)| low <= high),
         None => code(part).is_some(),
@@ -250,7 +250,7 @@ fn at(host: &str, port: u16) -> Option<Target> {
     }
     // An address that is none is no name either.
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    if host.contains(':') || digits(last).is_some() {
+    if host.contains(':') || grammar::number::<u64>(last).is_some() {
         return None;
     }
     Target::host(format!("{host}:{port}")).ok()

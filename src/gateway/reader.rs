@@ -10,6 +10,7 @@ use super::{
     nearest::{did_you_mean, nearest},
     report::{Finding, Report},
 };
+use crate::grammar;
 
 /// What becomes of a field of a document, or of a value that can be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +205,7 @@ impl<'j> Node<'j> {
     pub(super) fn raw_number(&self) -> Option<u64> {
         match self.json {
             Json::Unsigned(number) => Some(*number),
-            Json::Text(text) => digits(text),
+            Json::Text(text) => grammar::number(text),
             _ => None,
         }
     }
@@ -238,12 +239,6 @@ impl<'j> Node<'j> {
         }
         found.map(|known| known.name)
     }
-}
-
-/// Reads digits, and nothing else.
-pub(super) fn digits(text: &str) -> Option<u64> {
-    let all = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    all.then(|| text.parse().ok()).flatten()
 }
 
 /// The fields of an object that are honoured.

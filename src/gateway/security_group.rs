@@ -9,9 +9,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     fields,
-    reader::{Node, Object, digits},
+    reader::{Node, Object},
     report::Report,
 };
+use crate::grammar;
 
 /// The security groups of a load balancer.
 ///
@@ -148,7 +149,7 @@ impl Permission {
         let object = item.object(fields::IP_PERMISSION, report)?;
         let protocol = object.need("IpProtocol", "tcp or -1", report)?.clone();
         let name = protocol.text(report)?;
-        let is_number = digits(name).is_some_and(|number| number <= 255);
+        let is_number = grammar::number::<u8>(name).is_some();
         let ports = match name {
             "-1" => Some(0..=u16::MAX),
             "tcp" | "6" => ports(&object, report),

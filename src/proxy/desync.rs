@@ -6,6 +6,8 @@
 
 use http::{Method, Version};
 
+use crate::field;
+
 /// What becomes of requests that two servers in a row might read in two ways; ALB's
 /// `routing.http.desync_mitigation_mode`.
 ///
@@ -19,6 +21,10 @@ use http::{Method, Version};
 /// Whatever is not compliant is told of in one `tracing` event with its `classification` and
 /// `classification_reason`, in every mode. A refusal closes the client's connection. Requests of HTTP/2
 /// have a framing of their own, and are compliant.
+///
+/// A DELETE with a body is compliant, and passes. But nobody defines what that body is (RFC 9110 §9.3.5),
+/// and a server that leaves it on its connection reads it as the next request: in all modes but `Monitor`
+/// both connections are closed after it.
 ///
 /// # Classes
 ///
@@ -224,12 +230,12 @@ impl Framing {
             _ if spells(name, b"contentlength") => {
                 self.suspicious = true;
                 self.length.note(value, true);
-                return is_alias(name, "content-length");
+                return field::reads_as(name, "content-length");
             }
             _ if spells(name, b"transferencoding") => {
                 self.suspicious = true;
                 self.coding.note(value, true);
-                return is_alias(name, "transfer-encoding");
+                return field::reads_as(name, "transfer-encoding");
             }
             _ => {}
         }
@@ -286,6 +292,14 @@ impl Framing {
         }
     }
 
+    /// Tells whether a compliant request has a body that a server may leave unread.
+    pub(super) fn may_stay_unread(&self, method: &Method, version: Version) -> bool {
+        let (length, coding) = (self.length.first, &self.coding.seen);
+        *method == Method::DELETE
+            && version < Version::HTTP_2
+            && (coding.any() || length.is_some_and(|length| length > 0))
+    }
+
     /// Tells whether the body has a coding that the target would have to be told of, which we cannot.
     pub(super) fn has_foreign_coding(&self) -> bool {
         self.coding.foreign
@@ -326,6 +340,7 @@ impl Length {
 impl Coding {
     fn note(&mut self, value: &[u8], disguised: bool) {
         self.seen.note(disguised);
+        // Unlike in other lists, an empty element counts: it is no coding.
         for coding in value.split(|&byte| byte == b',') {
             let name = coding.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
             let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
@@ -356,12 +371,6 @@ fn number(value: &[u8]) -> Option<u64> {
 /// Tells whether letters and digits of a name are these.
 fn spells(name: &str, letters: &[u8]) -> bool {
     name.bytes().filter(u8::is_ascii_alphanumeric).eq(letters.iter().copied())
-}
-
-/// Tells whether a name is another's with `_` or `.` in place of `-`, which servers that make
-/// variables of names take for the same.
-fn is_alias(name: &str, other: &str) -> bool {
-    name.bytes().map(|byte| if matches!(byte, b'_' | b'.') { b'-' } else { byte }).eq(other.bytes())
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::list;
+use crate::field;
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -32,8 +35,7 @@ fn survives_connection(name: &HeaderName) -> bool {
         header::FORWARDED,
         header::VIA,
     ];
-    const PREFIXES: [&str; 3] = ["x-forwarded-", "x-amzn-", "x-real-ip"];
-    NAMES.contains(name) || PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+    NAMES.contains(name) || field::tells_of_client(name.as_str())
 }
 
 /// Removes what belongs to the connection a message came over.
@@ -46,12 +48,9 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
-    let mut named = Vec::new();
-    for value in headers.get_all(header::CONNECTION) {
-        let names = value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii);
-        let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
-        named.extend(names.filter(|name| !survives_connection(name)));
-    }
+    let named = list::elements(headers, &header::CONNECTION);
+    let named = named.filter_map(|name| HeaderName::from_bytes(name).ok());
+    let named = named.filter(|name| !survives_connection(name)).collect::<Vec<_>>();
     for name in HOP_BY_HOP.iter().chain(&named) {
         headers.remove(name);
     }
@@ -59,10 +58,7 @@ pub(super) fn strip(headers: &mut HeaderMap) {
 
 /// Tells whether who sent this takes trailers.
 pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(header::TE).iter().any(|value| {
-        let mut codings = value.as_bytes().split(|&b| b == b',');
-        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    })
+    list::has(headers, &header::TE, "trailers")
 }
 
 /// Says that we take trailers, since we pass them on (RFC 9110 §10.1.4).

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::error::Error;
+use crate::{error::Error, grammar};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -76,7 +76,7 @@ impl ProxyStatus {
 /// RFC 9651 §3.3.4.
 fn is_token(name: &str) -> bool {
     let first = name.bytes().next();
-    let other = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&b);
+    let other = |b| grammar::in_token(b) || matches!(b, b':' | b'/');
     first.is_some_and(|b| b.is_ascii_alphabetic() || b == b'*') && name.bytes().all(other)
 }
 

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::{
     introduction::{X_FORWARDED_FOR, X_FORWARDED_PORT, X_FORWARDED_PROTO},
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     cidr::Cidr,
+    grammar,
     head::{Head, Peer},
 };
 
@@ -31,8 +32,8 @@ pub(super) fn believe(mut peer: Peer, head: &Head<'_>, trusted: &[Cidr]) -> Peer
     if !peer.is_trusted_proxy() || peer.is_forwarded() {
         return peer;
     }
-    let https = list::from_the_last(head.headers, &X_FORWARDED_PROTO).next().and_then(is_https);
-    let port = list::from_the_last(head.headers, &X_FORWARDED_PORT).next().and_then(as_port);
+    let https = from_the_last(head.headers, &X_FORWARDED_PROTO).next().and_then(is_https);
+    let port = from_the_last(head.headers, &X_FORWARDED_PORT).next().and_then(as_port);
     let port = port.or_else(|| {
         let own = if https? { 443 } else { 80 };
         Some(head.port().unwrap_or(own))
@@ -48,7 +49,7 @@ pub(super) fn is_trusted(address: IpAddr, trusted: &[Cidr]) -> bool {
 
 fn client(socket: SocketAddr, headers: &HeaderMap, trusted: &[Cidr]) -> SocketAddr {
     let mut client = socket;
-    for member in list::from_the_last(headers, &X_FORWARDED_FOR).take(LOOK_BACK_MAX) {
+    for member in from_the_last(headers, &X_FORWARDED_FOR).take(LOOK_BACK_MAX) {
         let Some(before) = as_address(member) else { break };
         client = before;
         if !is_trusted(client.ip(), trusted) {
@@ -56,6 +57,12 @@ fn client(socket: SocketAddr, headers: &HeaderMap, trusted: &[Cidr]) -> SocketAd
         }
     }
     client
+}
+
+/// Returns the members of a list from the last to the first.
+fn from_the_last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    // What is no text is no member that anybody here could read; the others are still what they are.
+    list::elements(headers, name).rev().map(|member| str::from_utf8(member).unwrap_or("?"))
 }
 
 /// Reads an address with or without a port and, of IPv6, with or without brackets.
@@ -73,8 +80,7 @@ fn is_https(protocol: &str) -> Option<bool> {
 }
 
 fn as_port(text: &str) -> Option<u16> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port != 0)
+    grammar::number(text).filter(|port| *port != 0)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use hyper::upgrade::OnUpgrade;
 
-use super::options::HttpOptions;
+use super::{list, options::HttpOptions};
 use crate::body::Body;
 
 /// Returns the protocol a client asks for, if it asks as it must for one that it may have. Else nobody
@@ -37,7 +37,7 @@ fn asked(request: &Request<Body>) -> Option<&HeaderValue> {
     let may = *request.method() == Method::GET
         && request.version() == Version::HTTP_11
         && http_body::Body::is_end_stream(request.body())
-        && names_upgrade(request.headers())
+        && list::has(request.headers(), &header::CONNECTION, "upgrade")
         // HTTP/2 is a protocol that we would have to speak ourselves.
         && !token.as_bytes().eq_ignore_ascii_case(b"h2c")
         && request.extensions().get::<OnUpgrade>().is_some();
@@ -48,13 +48,6 @@ fn asked(request: &Request<Body>) -> Option<&HeaderValue> {
 fn token(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut tokens = headers.get_all(header::UPGRADE).iter();
     tokens.next().filter(|_| tokens.next().is_none())
-}
-
-fn names_upgrade(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| {
-        let mut names = value.as_bytes().split(|&b| b == b',');
-        names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-    })
 }
 
 /// What was taken from a request that asks for another protocol.

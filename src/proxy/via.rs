@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Version, header};
 
 use super::list;
+use crate::grammar;
 
 /// A name in Via; shared by its clones.
 ///
@@ -47,16 +48,14 @@ impl Via {
             Some((token, port)) => (token, Some(port)),
             None => (&*name, None),
         };
-        let in_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let is_port = |port: &str| {
-            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
-        };
+        let is_port = |port| grammar::number::<u16>(port).is_some();
         let member = |version| HeaderValue::try_from(format!("{version} {name}")).ok();
         let members = (member("1.1"), member("1.0"), member("2"));
         match members {
             (Some(one), Some(old), Some(two))
-                if !token.is_empty() && token.bytes().all(in_token) && port.is_none_or(is_port) =>
+                if !token.is_empty()
+                    && token.bytes().all(grammar::in_token)
+                    && port.is_none_or(is_port) =>
             {
                 Ok(Self(Arc::new(Names { members: [one, old, two] })))
             }

@@ -7,6 +7,7 @@ use super::{
     seal::{CookieKey, Seal},
     set_cookie::{Form, Twin},
 };
+use crate::grammar;
 
 /// The shortest session; ALB's.
 const DURATION_MIN: Duration = Duration::from_secs(1);
@@ -241,7 +242,7 @@ impl CookieBuilder {
             format_args!("duration {duration:?}: expected 1s to 604800s"),
         );
         check(
-            (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(is_token),
+            (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(grammar::in_token),
             format_args!(
                 "name {name:?}: expected 1 to {NAME_MAX} letters, digits or any of !#$%&'*+-.^_`|~"
             ),
@@ -312,11 +313,6 @@ impl CookieBuilder {
         }
         place
     }
-}
-
-/// A character of a token (RFC 9110 §5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn is_attribute(byte: u8) -> bool {

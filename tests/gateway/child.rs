@@ -1,11 +1,10 @@
-//! The example as a process: how it is built, started, listened to and ended.
+//! The example as a process: how it is started, listened to and ended.
 
 use std::{
     fs,
     net::SocketAddr,
     path::PathBuf,
     process::{ExitStatus, Output, Stdio},
-    sync::Once,
     time::{Duration, Instant},
 };
 
@@ -16,23 +15,13 @@ use tokio::{
 };
 
 use super::support::{
+    examples::example,
     programs::{Directory, Port},
     soon,
 };
 
-/// `cargo test` builds the examples beside the tests; `cargo test --test gateway_run` does not.
 fn binary() -> PathBuf {
-    let path = std::env::current_exe().unwrap();
-    let path = path.ancestors().nth(2).unwrap().join("examples/gateway");
-    static BUILT: Once = Once::new();
-    BUILT.call_once(|| {
-        if !path.exists() {
-            let mut cargo = std::process::Command::new(env!("CARGO"));
-            cargo.args(["build", "--features", "gateway", "--example", "gateway"]);
-            assert!(cargo.status().unwrap().success());
-        }
-    });
-    path
+    example("gateway")
 }
 
 /// The example, or a program that becomes it, in the directory of the documents.

@@ -192,8 +192,8 @@ fn request() -> impl Strategy<Value = Request> {
     let target = "(/[!\"$-;=@-\\[\\]-_a-~]{0,12}){1,4}(\\?[!$-;=?-~]{0,20})?";
     let body = prop_oneof![Just(Body::None), content().prop_map(Body::Length), chunked()];
     (method, target, fields(), body).prop_map(|(method, target, fields, body)| {
-        // A body of GET or HEAD closes its connections; the loop and the tunnel are refused.
-        let body = if ["GET", "HEAD"].contains(&&*method) { Body::None } else { body };
+        // A body of these closes its connections; the loop and the tunnel are refused.
+        let body = if ["GET", "HEAD", "DELETE"].contains(&&*method) { Body::None } else { body };
         let method = if ["TRACE", "CONNECT"].contains(&&*method) { "X".to_owned() } else { method };
         Request { method, target, fields, body }
     })

@@ -2,6 +2,7 @@
 //! choice.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
+pub mod examples;
 pub mod programs;
 pub mod socket;
 

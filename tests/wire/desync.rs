@@ -410,6 +410,36 @@ async fn what_is_ambiguous_is_alone_on_its_connections() {
 }
 
 #[tokio::test]
+async fn a_delete_with_a_body_is_alone_on_its_connections() {
+    let length = (
+        "DELETE / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody",
+        "DELETE / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n{forwarded}{close}\r\nbody",
+    );
+    let chunks = (
+        "DELETE / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "DELETE / HTTP/1.1\r\nhost: a\r\n{forwarded}{close}transfer-encoding: chunked\r\n\r\n\
+         0\r\n\r\n",
+    );
+    for (request, received) in [length, chunks] {
+        let alone = received.replace("{close}", "connection: close\r\n").leak();
+        check_passes(mode(DesyncMode::Defensive), request, alone, Passes::Alone).await;
+        check_passes(mode(DesyncMode::Strictest), request, alone, Passes::Alone).await;
+        let together = received.replace("{close}", "").leak();
+        check_passes(mode(DesyncMode::Monitor), request, together, Passes::Together).await;
+    }
+    // Without a body there is nothing that could be left.
+    for (request, received) in [
+        ("DELETE / HTTP/1.1\r\nhost: a\r\n\r\n", "DELETE / HTTP/1.1\r\nhost: a\r\n{forwarded}\r\n"),
+        (
+            "DELETE / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
+            "DELETE / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n{forwarded}\r\n",
+        ),
+    ] {
+        check_passes(mode(DesyncMode::Strictest), request, received, Passes::Together).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_acceptable_passes_unless_all_must_be_strict() {
     let request = "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
     let received = "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n{forwarded}\r\n";

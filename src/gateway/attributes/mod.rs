@@ -17,9 +17,10 @@ use super::{
     fields,
     json::quoted,
     nearest::{did_you_mean, nearest},
-    reader::{Node, any_of, digits},
+    reader::{Node, any_of},
     report::{Finding, Report},
 };
+use crate::grammar;
 
 /// The attributes that were given, and the defaults of the others.
 #[derive(Debug)]
@@ -104,6 +105,6 @@ impl Attributes {
 
     /// Returns a number; 0 for what is none, after an error that said so.
     pub(super) fn seconds(&self, key: &str) -> Duration {
-        Duration::from_secs(digits(self.text(key)).unwrap_or(0))
+        Duration::from_secs(grammar::number(self.text(key)).unwrap_or(0))
     }
 }

@@ -1,6 +1,6 @@
 //! The values that ALB admits for an attribute.
 
-use crate::gateway::reader::{any_of, digits};
+use crate::{gateway::reader::any_of, grammar};
 
 /// Stands for the lack of a number.
 pub(super) const OFF: &str = "off";
@@ -58,10 +58,9 @@ impl Values {
 
     pub(in crate::gateway) fn admits(&self, value: &str) -> bool {
         let number = |least: u64, most: u64| {
-            digits(value).is_some_and(|number| (least..=most).contains(&number))
+            grammar::number(value).is_some_and(|number| (least..=most).contains(&number))
         };
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let is_token = || !value.is_empty() && value.bytes().all(token);
+        let is_token = || !value.is_empty() && value.bytes().all(grammar::in_token);
         let short = value.chars().count() <= 1024;
         match self {
             Boolean => matches!(value, "true" | "false"),

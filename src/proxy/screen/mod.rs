@@ -12,12 +12,14 @@ use std::fmt::Display;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
 use super::{
-    desync::{Fate, Framing},
+    desync::{DesyncMode, Fate, Framing},
     limits::Limits,
+    list,
     options::HttpOptions,
 };
 use crate::{
     error::{Error, Kind},
+    grammar,
     head::Peer,
 };
 
@@ -167,7 +169,7 @@ impl<'a> Fields<'a> {
                     fields.host = Some(value);
                 }
                 "expect" => fields.unknown_expectation |= !expects_continue(bytes),
-                "x-forwarded-for" => fields.forwarded_for += elements(bytes).count(),
+                "x-forwarded-for" => fields.forwarded_for += list::elements_of(bytes).count(),
                 _ => fields.unwanted |= fields.framing.note(name, bytes),
             }
             fields.unwanted |= options.drop_invalid_header_fields && !is_plain(name);
@@ -217,8 +219,11 @@ fn classify(
     version: Version,
     options: &HttpOptions,
 ) -> Result<bool, Error> {
-    let Some(reason) = framing.judge(method, version) else { return Ok(false) };
-    let (mode, class) = (options.desync_mode, reason.class());
+    let mode = options.desync_mode;
+    let Some(reason) = framing.judge(method, version) else {
+        return Ok(mode != DesyncMode::Monitor && framing.may_stay_unread(method, version));
+    };
+    let class = reason.class();
     let fate = mode.fate(class);
     tracing::info!(
         classification = class.as_str(),
@@ -252,22 +257,15 @@ fn is_plain(name: &str) -> bool {
 
 /// Tells whether nothing else is expected (RFC 9110 §10.1.1).
 fn expects_continue(value: &[u8]) -> bool {
-    elements(value).all(|element| element.eq_ignore_ascii_case(b"100-continue"))
-}
-
-/// The elements of a list (RFC 9110 §5.6.1), of which empty ones do not count.
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let elements = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    elements.filter(|element| !element.is_empty())
+    list::elements_of(value).all(|element| element.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Counts down Max-Forwards, and tells whether it says that this is where a request ends
 /// (RFC 9110 §7.6.2).
 fn is_last_hop(headers: &mut HeaderMap) -> bool {
     let Some(value) = headers.get_mut(header::MAX_FORWARDS) else { return false };
-    // `parse` would take a sign, too; what is no number is left to the target.
-    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits.and_then(|digits| digits.parse::<u64>().ok()) {
+    // What is no number is left to the target.
+    match value.to_str().ok().and_then(grammar::number::<u64>) {
         Some(left) => {
             *value = HeaderValue::from(left.saturating_sub(1));
             left == 0

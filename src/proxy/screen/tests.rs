@@ -214,7 +214,7 @@ fn a_body_may_be_limited() {
 
 #[test]
 fn a_mode_decides_about_what_may_be_read_in_two_ways() {
-    let check = |fields: &[(&str, &str)], monitor, defensive, strictest| {
+    let check_of = |line: &str, fields: &[(&str, &str)], monitor, defensive, strictest| {
         let mut all = vec![HOST];
         all.extend(fields);
         for (mode, expected) in [
@@ -222,8 +222,11 @@ fn a_mode_decides_about_what_may_be_read_in_two_ways() {
             (DesyncMode::Defensive, defensive),
             (DesyncMode::Strictest, strictest),
         ] {
-            check_with(&HttpOptions::new().desync_mode(mode), "GET /", &all, expected);
+            check_with(&HttpOptions::new().desync_mode(mode), line, &all, expected);
         }
+    };
+    let check = |fields: &[(&str, &str)], monitor, defensive, strictest| {
+        check_of("GET /", fields, monitor, defensive, strictest);
     };
     check(&[], 0, 0, 0);
     check(&[("content-length", "0")], 0, 0, 400);
@@ -233,6 +236,12 @@ fn a_mode_decides_about_what_may_be_read_in_two_ways() {
     // Nobody could tell the target of it.
     check(&[("transfer-encoding", "gzip, chunked")], 501, 501, 400);
     check(&[("transfer-encoding", "x, chunked")], 501, 400, 400);
+    // Of a DELETE no mode refuses the body, and only the first lets others follow it.
+    check_of("DELETE /", &[("content-length", "5")], 0, 1, 1);
+    check_of("DELETE /", &[("transfer-encoding", "chunked")], 0, 1, 1);
+    check_of("DELETE /", &[("content-length", "0")], 0, 0, 0);
+    check_of("DELETE /", &[("content-length", "5"), ("content-length", "5")], 0, 1, 400);
+    check_of("PUT /", &[("content-length", "5")], 0, 0, 0);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::template::{
 use crate::{
     body::Body,
     error::{Error, Kind},
+    grammar,
     head::{Head, Peer},
     rule::invalid::Faults,
 };
@@ -251,8 +252,7 @@ fn is_uri_host(host: &str) -> bool {
 }
 
 fn is_port(text: &str) -> bool {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text == DEFAULT_PORT || (digits && text.parse().is_ok_and(|port: u16| port > 0))
+    text == DEFAULT_PORT || grammar::number(text).is_some_and(|port: u16| port > 0)
 }
 
 /// The parts of the request, as the keywords stand for them.
