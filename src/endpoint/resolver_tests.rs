@@ -1,7 +1,14 @@
 //! When a name is looked up, and which answer is used: on a clock of its own, and nobody is asked.
 
+use std::fmt;
+
 use futures_util::{FutureExt, future::join_all};
 use tokio::{task::yield_now, time::sleep};
+use tracing::field::Field;
+use tracing_subscriber::{
+    layer::{Context, Layer, SubscriberExt},
+    util::SubscriberInitExt,
+};
 
 use super::*;
 
@@ -159,6 +166,44 @@ async fn the_last_good_answer_is_used_while_look_ups_fail() {
     sleep(secs(1)).await;
     let (found, ()) = tokio::join!(asked(&resolver), async { begun.next().end(good(2)) });
     assert_eq!(found, Ok(2));
+}
+
+/// Notes the messages of a thread.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Told {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut fields = Vec::new();
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+            fields.push(format!("{field}={value:?}"));
+        });
+        self.0.lock().unwrap().push(fields.join(" "));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_an_older_answer_is_used_is_told_once_until_all_is_well_again() {
+    let told = Told::default();
+    let _guard = tracing_subscriber::registry().with(told.clone()).set_default();
+    let (resolver, begun) = resolver();
+    after(&resolver, &begun, bad("no")).await;
+    assert_eq!(*told.0.lock().unwrap(), [""; 0], "whoever gets the error says so");
+    for _ in 0..2 {
+        sleep(secs(1)).await;
+        after(&resolver, &begun, good(1)).await;
+        for _ in 0..3 {
+            sleep(secs(7)).await;
+            after(&resolver, &begun, bad("no")).await;
+            assert_eq!(at_once(&resolver), Some(Ok(1)));
+        }
+    }
+    sleep(secs(1)).await;
+    after(&resolver, &begun, good(1)).await;
+    let old = "message=a name cannot be looked up: its last addresses are used \
+               name=\"app\" cause=\"no\" age=7s";
+    let well = "message=a name can be looked up again name=\"app\"";
+    assert_eq!(*told.0.lock().unwrap(), [old, well, old, well]);
 }
 
 #[tokio::test(start_paused = true)]
