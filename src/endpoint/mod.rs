@@ -399,6 +399,21 @@ mod tests {
         sent.unwrap_err()
     }
 
+    #[test]
+    fn what_is_known_of_a_name_outlives_a_change_of_how_its_host_is_reached() {
+        let names = |endpoint: &Endpoint| match &endpoint.way {
+            Way::Remote(_, names) => names.clone(),
+            Way::Local(_) => None,
+        };
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let old = Endpoint::new(address("app:80"), Transport::default(), Arc::default());
+        let same = old.moved(address("app:80"), Transport::new().connections_max(1));
+        assert!(Arc::ptr_eq(&names(&old).unwrap(), &names(&same).unwrap()));
+        let other = old.moved(address("other:80"), Transport::default());
+        assert!(!Arc::ptr_eq(&names(&old).unwrap(), &names(&other).unwrap()));
+        assert!(names(&old.moved(address("10.0.0.7:80"), Transport::default())).is_none());
+    }
+
     #[tokio::test]
     async fn a_request_of_which_nothing_was_written_comes_back() {
         let mut request = Request::post("/a").body(Body::default()).unwrap();

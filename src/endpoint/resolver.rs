@@ -23,8 +23,13 @@ use super::system;
 /// and keeps a burst of connections from asking for each.
 const TTL_MIN: Duration = Duration::from_secs(1);
 
-/// After how long a look-up that does not end keeps others from beginning no more. A system commonly
-/// asks each of at most three servers twice, and waits 5 s for each answer.
+/// How long a look-up is waited for by those who have an older answer, and never longer than half of the
+/// time they have. It is well below the timeout of a health check, which would fail otherwise, and most
+/// look-ups take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a look-up that does not end may keep another from beginning. A system commonly asks each of
+/// at most three servers twice, and waits 5 s for each answer.
 const LOOK_UP_MAX: Duration = Duration::from_secs(30);
 
 /// The addresses of one name, whatever the port.
@@ -113,12 +118,14 @@ impl Resolver {
             if begun.is_none() {
                 known.under_way = Some(now);
             }
-            // From its beginning: others have waited already.
-            let half = begun.unwrap_or(now) + timeout / 2;
             let until = match (&known.good, known.is_late) {
                 (None, _) => now + timeout,
-                (Some(_), false) => half.max(now),
                 (Some(_), true) => now,
+                // From its beginning: others have waited already.
+                (Some(_), false) => {
+                    let until = begun.unwrap_or(now) + PATIENCE.min(timeout / 2);
+                    until.max(now)
+                }
             };
             (begun, until)
         });

@@ -219,17 +219,17 @@ async fn without_an_older_answer_a_late_one_is_waited_for_as_long_as_may_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_an_older_answer_half_of_the_time_is_left_to_connect_and_all_of_it_to_the_next() {
+async fn with_an_older_answer_a_late_one_is_waited_for_once_and_not_for_long() {
     let (resolver, begun) = resolver();
     after(&resolver, &begun, good(1)).await;
     sleep(secs(60)).await;
     let started = Instant::now();
     let (first, second) = tokio::join!(asked(&resolver), async {
-        sleep(secs(2)).await;
+        sleep(PATIENCE / 2).await;
         asked(&resolver).await
     });
     assert_eq!((first, second), (Ok(1), Ok(1)));
-    assert_eq!(started.elapsed(), TIMEOUT / 2, "from its beginning");
+    assert_eq!(started.elapsed(), PATIENCE, "from its beginning");
     assert_eq!(at_once(&resolver), Some(Ok(1)));
     assert_eq!(begun.count(), 1);
 
@@ -240,6 +240,27 @@ async fn with_an_older_answer_half_of_the_time_is_left_to_connect_and_all_of_it_
     assert_eq!(at_once(&resolver), Some(Ok(2)));
     sleep(secs(60)).await;
     assert_eq!(at_once(&resolver), None, "all is well again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_of_a_short_time_is_left_for_connecting() {
+    let (resolver, begun) = resolver();
+    after(&resolver, &begun, good(1)).await;
+    sleep(secs(60)).await;
+    let started = Instant::now();
+    assert!(resolver.addresses(started, PATIENCE).await.is_ok());
+    assert_eq!(started.elapsed(), PATIENCE / 2);
+}
+
+/// As a health check does whose timeout is short.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_before_an_older_answer_is_used_finds_it_the_next_time() {
+    let (resolver, begun) = resolver();
+    after(&resolver, &begun, good(1)).await;
+    sleep(secs(60)).await;
+    assert!(tokio::time::timeout(PATIENCE / 2, asked(&resolver)).await.is_err());
+    sleep(PATIENCE / 2).await;
+    assert_eq!(at_once(&resolver), Some(Ok(1)));
 }
 
 #[tokio::test(start_paused = true)]
