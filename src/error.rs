@@ -28,6 +28,8 @@ pub enum Kind {
     NoTarget,
     /// Every target that could be picked has as many requests in flight, or connections, as it may.
     Saturated,
+    /// This machine has no port, or no descriptor, left for a connection to the target; nothing was sent.
+    Exhausted,
     /// No connection to the target came about; nothing was sent.
     Connect,
     /// No connection to the target came about in time; nothing was sent.
@@ -93,7 +95,7 @@ impl Kind {
     /// | `NoPeer`, `Panicked`, `NoRuntime`, `Other` | 500 |
     /// | `TransferCoding` | 501 |
     /// | `Connect`, `Exchange`, `Cut` | 502 |
-    /// | `NoTarget`, `Saturated` | 503 |
+    /// | `NoTarget`, `Saturated`, `Exhausted` | 503 |
     /// | `ConnectTimeout`, `AnswerTimeout`, `RequestTimeout` | 504 |
     /// | `RedirectTooLong` | 507 |
     pub fn status(self) -> StatusCode {
@@ -116,7 +118,7 @@ impl Kind {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
             Self::Connect | Self::Exchange | Self::Cut => StatusCode::BAD_GATEWAY,
-            Self::NoTarget | Self::Saturated => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoTarget | Self::Saturated | Self::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::AnswerTimeout | Self::RequestTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -159,6 +161,7 @@ impl Kind {
             Self::NoRule => "no rule matched",
             Self::NoTarget => "no target to pick",
             Self::Saturated => "every target is at its cap",
+            Self::Exhausted => "no port or descriptor left to reach the target",
             Self::Connect => "no connection to the target",
             Self::ConnectTimeout => "no connection to the target in time",
             Self::Exchange => "the exchange with the target broke",
@@ -242,7 +245,8 @@ impl Error {
     }
 
     /// Returns what went wrong as an error type of RFC 9209: that of its [`Kind`], or one that is more
-    /// exact.
+    /// exact. What this machine lacks ([`Kind::Exhausted`]) has none there: `local_port`,
+    /// `local_descriptors`.
     pub fn reason(&self) -> &'static str {
         self.0.reason.unwrap_or_else(|| self.0.kind.reason())
     }

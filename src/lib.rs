@@ -66,7 +66,8 @@
 //!
 //! A request runs where it is called. What lasts longer is a task on the runtime of the request that
 //! began it: one for each connection to a target, one for each tunnel, one for a target in this process
-//! while it drains. Checking is one task a group.
+//! while it drains. Checking is one task a group. A name is looked up on one of the runtime's threads for
+//! what blocks.
 //!
 //! # Features
 //!

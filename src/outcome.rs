@@ -64,6 +64,8 @@ pub enum End {
     TargetLate,
     /// The target has as many connections as it may; nothing was sent.
     Saturated,
+    /// This machine had no port, or no descriptor, left to reach the target; nothing was sent.
+    Exhausted,
     /// No connection to the target came about, or it broke before the head of the answer was in.
     Broken,
     /// The head of the answer went out, and then its body broke off.
@@ -103,7 +105,7 @@ impl End {
         match self {
             Self::Done | Self::TunnelClosed | Self::TunnelIdle => None,
             Self::ClientLeft | Self::ClientLate => Some(Side::Client),
-            Self::Cut | Self::Saturated => Some(Side::Balancer),
+            Self::Cut | Self::Saturated | Self::Exhausted => Some(Side::Balancer),
             Self::TargetLate | Self::Broken | Self::Truncated => Some(Side::Target),
         }
     }

@@ -45,7 +45,8 @@ pub trait Probe: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// Any error is a failed check, and its text the description. A [`Failure`] also gives its
-    /// reason; another error is [`Reason::FailedHealthChecks`].
+    /// reason; another error is [`Reason::FailedHealthChecks`]. An [`Error`] of [`Kind::Exhausted`] is no
+    /// check at all: it says nothing of the target, whose state stays.
     fn check<'a>(
         &'a self,
         member: &'a Member,

@@ -74,7 +74,7 @@ impl Target {
         Self::at(Address::Socket(address))
     }
 
-    /// A target at a host name and port, `app:3000`; looked up anew for each connection.
+    /// A target at a host name and port, `app:3000`; looked up as [`Address::Host`] says.
     ///
     /// # Errors
     ///

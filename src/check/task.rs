@@ -19,6 +19,7 @@ use tower::BoxError;
 
 use crate::{
     endpoint::panic_text,
+    error::{Error, Kind},
     group::{CheckSettings, HealthChange, TargetGroup, WeakGroup},
     health::{Failure, Reason},
     probe::Asks,
@@ -31,9 +32,16 @@ use crate::{
 const UNDER_WAY_MAX: usize = 256;
 
 /// What was asked and what came back.
-type Asked = Result<String, Failure>;
+type Asked = Result<String, Ill>;
 type Checked = (Arc<Member>, Asked);
 type Checking = Pin<Box<dyn Future<Output = Checked> + Send>>;
+
+/// Why a check did not go well.
+enum Ill {
+    Failed(Failure),
+    /// It says nothing of the target: this machine had nothing left to ask it with.
+    Unasked(Error),
+}
 
 /// Runs until the last use of the group ends, or another task takes over. It does not keep the group.
 pub(super) fn run(group: TargetGroup, id: u64) -> impl Future<Output = ()> + Send {
@@ -175,7 +183,7 @@ fn record(
     schedule: &mut Schedule,
     all: Vec<Checked>,
 ) {
-    let mut changes = Vec::new();
+    let (mut changes, mut unasked) = (Vec::new(), Vec::new());
     let members = group.checked_members();
     for (member, result) in all {
         schedule.ended(&member);
@@ -185,9 +193,13 @@ fn record(
         }
         let (result, description) = match result {
             Ok(text) => (Ok(()), Arc::from(text)),
-            Err(failure) => {
+            Err(Ill::Failed(failure)) => {
                 let description = Arc::clone(&failure.description);
                 (Err(failure), description)
+            }
+            Err(Ill::Unasked(error)) => {
+                unasked.push(error);
+                continue;
             }
         };
         if let Some((old, new)) = member.health().record(result, settings.thresholds) {
@@ -200,6 +212,10 @@ fn record(
                 description,
             });
         }
+    }
+    if let Some(cause) = unasked.first() {
+        let (group, targets, reason) = (group.name(), unasked.len(), cause.reason());
+        tracing::warn!(%group, targets, reason, %cause, "targets could not be checked");
     }
     if changes.is_empty() {
         return;
@@ -229,12 +245,12 @@ fn check(settings: &CheckSettings, member: Arc<Member>) -> Checking {
         };
         let result = match asked {
             Ok(result) => result,
-            Err(_) => Err(match &asks {
+            Err(_) => Err(Ill::Failed(match &asks {
                 Asks::Http(probe) => probe.timed_out(member.endpoint().address(), limit),
                 Asks::Custom(_) => {
                     Failure::new(Reason::Timeout, format!("the probe took longer than {limit:?}"))
                 }
-            }),
+            })),
         };
         (member, result)
     })
@@ -246,21 +262,28 @@ async fn ask(asks: &Asks, member: &Member) -> Asked {
             let endpoint = member.endpoint();
             let request = probe.request(endpoint.address());
             // The answer's body is dropped unread, and with it the connection.
-            let answer = endpoint.probe(request, probe.port).await;
-            let status = answer.as_ref().map(http::Response::status);
-            probe.judge(endpoint.address(), status)
+            let status = match endpoint.probe(request, probe.port).await {
+                Err(error) if error.kind() == Kind::Exhausted => return Err(Ill::Unasked(error)),
+                Err(error) => Err(error),
+                Ok(answer) => Ok(answer.status()),
+            };
+            probe.judge(endpoint.address(), status.as_ref().copied()).map_err(Ill::Failed)
         }
         Asks::Custom(probe) => match probe.check(member).await {
             Ok(()) => Ok("the probe succeeded".to_owned()),
-            Err(error) => Err(failure(error)),
+            Err(error) => Err(ill(error)),
         },
     }
 }
 
-fn failure(error: BoxError) -> Failure {
-    match error.downcast::<Failure>() {
-        Ok(failure) => *failure,
-        Err(error) => Failure::new(Reason::FailedHealthChecks, error.to_string()),
+fn ill(error: BoxError) -> Ill {
+    let error = match error.downcast::<Failure>() {
+        Ok(failure) => return Ill::Failed(*failure),
+        Err(error) => error,
+    };
+    match error.downcast_ref::<Error>() {
+        Some(error) if error.kind() == Kind::Exhausted => Ill::Unasked(error.clone()),
+        _ => Ill::Failed(Failure::new(Reason::FailedHealthChecks, error.to_string())),
     }
 }
 
@@ -270,7 +293,7 @@ async fn catching(asking: impl Future<Output = Asked>) -> Asked {
     poll_fn(|cx| {
         catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(cx))).unwrap_or_else(|panic| {
             let text = format!("the probe panicked: {}", panic_text(&*panic));
-            Poll::Ready(Err(Failure::new(Reason::InternalError, text)))
+            Poll::Ready(Err(Ill::Failed(Failure::new(Reason::InternalError, text))))
         })
     })
     .await

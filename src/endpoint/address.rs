@@ -10,7 +10,8 @@ use super::local::InProcess;
 pub enum Address {
     /// An IP address and a port.
     Socket(SocketAddr),
-    /// A host name, looked up anew for each connection, and a port.
+    /// A host name and a port. It is looked up for each new connection, at most once a second; while that
+    /// fails, the addresses it had last are used.
     Host(Arc<str>, u16),
     /// A service in this process.
     InProcess(InProcess),

@@ -14,8 +14,10 @@ mod kept;
 mod live;
 mod local;
 mod pool;
+mod resolver;
 mod seat;
 mod switch;
+mod system;
 mod traffic;
 mod transport;
 mod tunnel;
@@ -33,7 +35,8 @@ pub use self::{
     transport::{InvalidTransport, Transport},
 };
 use self::{
-    connection::Lost, head_copy::HeadCopy, kept::Kept, live::Live, pool::Pool, traffic::Place,
+    connection::Lost, head_copy::HeadCopy, kept::Kept, live::Live, pool::Pool, resolver::Resolver,
+    traffic::Place,
 };
 pub(crate) use self::{
     kept::{KeptFailed, Rest},
@@ -56,28 +59,42 @@ pub struct Endpoint {
 }
 
 enum Way {
-    Remote(Arc<Pool>),
+    /// The addresses are those of a name, if it is one.
+    Remote(Arc<Pool>, Option<Arc<Resolver>>),
     Local(InProcess),
+}
+
+impl Way {
+    fn to(address: &Address) -> Self {
+        match address {
+            Address::InProcess(service) => Self::Local(service.clone()),
+            Address::Host(name, _) => {
+                Self::Remote(Arc::default(), Some(Arc::new(Resolver::new(Arc::clone(name)))))
+            }
+            Address::Socket(_) => Self::Remote(Arc::default(), None),
+        }
+    }
 }
 
 impl Endpoint {
     /// Makes an endpoint; nothing is opened before the first request. What is in flight is cut at
     /// the deadline of `load`.
     pub fn new(address: Address, transport: Transport, load: Arc<Load>) -> Self {
-        Self::make(address, transport, load, Arc::default())
+        let way = Way::to(&address);
+        Self { address, transport, load, live: Arc::default(), way }
     }
 
     /// Makes the endpoint of the same target at another address, or reached in another way: counts and
     /// deadline are the same, connections are its own.
     pub(crate) fn moved(&self, address: Address, transport: Transport) -> Self {
-        Self::make(address, transport, Arc::clone(&self.load), Arc::clone(&self.live))
-    }
-
-    fn make(address: Address, transport: Transport, load: Arc<Load>, live: Arc<Live>) -> Self {
-        let way = match &address {
-            Address::InProcess(service) => Way::Local(service.clone()),
-            _ => Way::Remote(Arc::default()),
+        let way = match &self.way {
+            // What is known of a name holds, however its host is reached.
+            Way::Remote(_, names) if address == self.address => {
+                Way::Remote(Arc::default(), names.clone())
+            }
+            _ => Way::to(&address),
         };
+        let (load, live) = (Arc::clone(&self.load), Arc::clone(&self.live));
         Self { address, transport, load, live, way }
     }
 
@@ -99,7 +116,7 @@ impl Endpoint {
     /// Returns how many connections are idle.
     pub fn connections_idle(&self) -> usize {
         match &self.way {
-            Way::Remote(pool) => pool.idle(),
+            Way::Remote(pool, _) => pool.idle(),
             Way::Local(_) => 0,
         }
     }
@@ -140,7 +157,7 @@ impl Endpoint {
     ) -> Result<impl Future<Output = Result<Response<Body>, Box<KeptFailed>>> + Send + use<>, Rest>
     {
         let idle = match &self.way {
-            Way::Remote(pool) => Handle::try_current().ok().and_then(|r| pool.take(r.id())),
+            Way::Remote(pool, _) => Handle::try_current().ok().and_then(|r| pool.take(r.id())),
             Way::Local(_) => None,
         };
         let Some(idle) = idle else { return Err(Rest { request, lost: false }) };
@@ -172,7 +189,7 @@ impl Endpoint {
                 fate: None,
             } => {
                 tracing::debug!(target = %self.address, "a stale connection is replaced");
-                if let Way::Remote(pool) = &self.way {
+                if let Way::Remote(pool, _) = &self.way {
                     pool.note_dropped();
                 }
                 Ok(Rest { request: copy, lost: true })
@@ -253,10 +270,13 @@ impl Endpoint {
         account: &mut Account,
     ) -> Result<Response<Body>, Error> {
         let address = probe.unwrap_or(&self.address);
-        let pool = match &self.way {
-            Way::Remote(pool) if probe.is_none() => Arc::clone(pool),
-            _ => Arc::default(),
+        let (pool, names) = match &self.way {
+            Way::Remote(pool, names) => {
+                (probe.is_none().then(|| Arc::clone(pool)), names.as_deref())
+            }
+            Way::Local(_) => (None, None),
         };
+        let pool = pool.unwrap_or_default();
         let max = self.transport.connections_max;
         let Some(place) = pool.place(max) else {
             let error = Error::new(Kind::Saturated, format!("{address} has {max} connections"));
@@ -264,7 +284,8 @@ impl Endpoint {
         };
         account.connecting();
         let started = Instant::now();
-        let stream = match connect::connect(address, self.transport.connect_timeout).await {
+        let timeout = self.transport.connect_timeout;
+        let stream = match connect::connect(address, names, timeout).await {
             Ok(stream) => stream,
             Err(error) => return Err(error.with_unsent(request)),
         };
@@ -317,7 +338,7 @@ impl Endpoint {
     /// Takes charge of an answer's body, so that it too ends at the deadline.
     pub(crate) fn adopt(&self, body: Body) -> Body {
         match &self.way {
-            Way::Remote(_) => body,
+            Way::Remote(..) => body,
             Way::Local(_) => self.live.adopt(body, &self.load),
         }
     }
@@ -400,7 +421,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     while let Some(error) = cause {
         text.push_str(": ");
         match error.downcast_ref() {
-            Some(error) => text.push_str(&connect::plain(error)),
+            Some(error) => text.push_str(&system::plain(error)),
             None => text.push_str(&error.to_string()),
         }
         cause = error.source();
@@ -426,6 +447,21 @@ mod tests {
         let place = pool.place(1).unwrap();
         let sent = endpoint.send_over(stream, place, &address, &pool, request).await;
         sent.unwrap_err()
+    }
+
+    #[test]
+    fn what_is_known_of_a_name_outlives_a_change_of_how_its_host_is_reached() {
+        let names = |endpoint: &Endpoint| match &endpoint.way {
+            Way::Remote(_, names) => names.clone(),
+            Way::Local(_) => None,
+        };
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let old = Endpoint::new(address("app:80"), Transport::default(), Arc::default());
+        let same = old.moved(address("app:80"), Transport::new().connections_max(1));
+        assert!(Arc::ptr_eq(&names(&old).unwrap(), &names(&same).unwrap()));
+        let other = old.moved(address("other:80"), Transport::default());
+        assert!(!Arc::ptr_eq(&names(&old).unwrap(), &names(&other).unwrap()));
+        assert!(names(&old.moved(address("10.0.0.7:80"), Transport::default())).is_none());
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ impl Kind {
     /// | `NoRule` | `destination_not_found` |
     /// | `NoTarget` | `destination_unavailable` |
     /// | `Saturated` | `connection_limit_reached` |
+    /// | `Exhausted` | `proxy_internal_error`, or in words of our own what is lacking: `local_port`, `local_descriptors` |
     /// | `Connect` | `destination_unavailable`, or what is known better: `connection_refused`, `dns_error` |
     /// | `ConnectTimeout` | `connection_timeout`, or `dns_timeout` |
     /// | `Exchange` | `http_protocol_error`, or what is known better: `connection_terminated` when nothing was received, `http_response_incomplete` |
@@ -89,6 +90,7 @@ mod tests {
         check(Kind::NoRule, "destination_not_found");
         check(Kind::NoTarget, "destination_unavailable");
         check(Kind::Saturated, "connection_limit_reached");
+        check(Kind::Exhausted, "proxy_internal_error");
         check(Kind::Connect, "destination_unavailable");
         check(Kind::ConnectTimeout, "connection_timeout");
         check(Kind::Exchange, "http_protocol_error");

@@ -321,6 +321,7 @@ fn end_of(kind: Kind) -> End {
         Kind::Cut => End::Cut,
         Kind::ClientIdle => End::ClientLate,
         Kind::Saturated => End::Saturated,
+        Kind::Exhausted => End::Exhausted,
         // Where the call was made is no fault of the target's.
         Kind::ClientBody | Kind::BodyTooLarge | Kind::NoRuntime => End::ClientLeft,
         _ => End::Broken,

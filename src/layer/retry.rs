@@ -235,7 +235,11 @@ impl Progress {
         }
         let unsent = matches!(
             last.kind(),
-            Kind::Connect | Kind::ConnectTimeout | Kind::NoTarget | Kind::Saturated
+            Kind::Connect
+                | Kind::ConnectTimeout
+                | Kind::NoTarget
+                | Kind::Saturated
+                | Kind::Exhausted
         );
         Err(self.first.take().filter(|_| unsent).unwrap_or(last))
     }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::{error::Error, grammar};
+use crate::{
+    error::{Error, Kind},
+    grammar,
+};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -64,6 +67,11 @@ impl ProxyStatus {
         let text = match answer {
             AnswerOf::Target(status) => format!("{name}; received-status={}", status.as_u16()),
             AnswerOf::Rule => name.to_string(),
+            // What is lacking is no error type of RFC 9209, but §2.1.5 has room for it.
+            AnswerOf::Error(error) if error.kind() == Kind::Exhausted => {
+                let (kind, lack) = (error.kind().reason(), error.reason());
+                format!("{name}; error={kind}; details={}", quoted(lack))
+            }
             AnswerOf::Error(error) => format!("{name}; error={}", error.reason()),
         };
         // The name is of characters that a field may have.
@@ -88,7 +96,6 @@ fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     fn check(name: &str, answer: AnswerOf<'_>, expected: &str) {
         let mut headers = HeaderMap::new();
@@ -102,6 +109,10 @@ mod tests {
         check("edge", AnswerOf::Rule, "edge");
         let error = Error::new(Kind::AnswerTimeout, "10.0.0.7 is slow");
         check("edge", AnswerOf::Error(&error), "edge; error=http_response_timeout");
+        let error = Error::new(Kind::Exhausted, "too many open files");
+        let error = error.with_reason("local_descriptors");
+        let expected = "edge; error=proxy_internal_error; details=\"local_descriptors\"";
+        check("edge", AnswerOf::Error(&error), expected);
     }
 
     #[test]

@@ -352,6 +352,7 @@ async fn what_says_more_than_that_nothing_was_sent_stands() {
     };
     check(Kind::NoTarget, Kind::Connect).await;
     check(Kind::Saturated, Kind::Connect).await;
+    check(Kind::Exhausted, Kind::Connect).await;
     check(Kind::ConnectTimeout, Kind::Connect).await;
     check(Kind::Exchange, Kind::Exchange).await;
     check(Kind::AnswerTimeout, Kind::AnswerTimeout).await;

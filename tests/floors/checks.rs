@@ -21,8 +21,8 @@ use tower::{service_fn, util::BoxCloneSyncService};
 use tracing::Level;
 
 use crate::support::{
-    Events, Finding, Script, answering, balancer, fetch, group, group_of, named, secs, settle,
-    silent, state, with_status,
+    Events, Finding, Script, answering, balancer, exhausted, fetch, group, group_of, named, secs,
+    settle, silent, state, with_status,
 };
 
 /// A group in use, with this check.
@@ -95,6 +95,73 @@ async fn a_target_recovers_after_so_many_good_checks_in_a_row() {
     let (well, ill) = (|| Finding::Well, || Finding::Fails("ill"));
     let findings = [well(), well(), ill(), well(), well(), well()];
     assert_eq!(states(findings).await, [false, false, false, false, false, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_this_machine_cannot_make_says_nothing_of_the_target() {
+    let events = Events::capture();
+    let script = Script::failing(&["ill"]);
+    let check = scripted(&script).healthy_threshold(2).unhealthy_threshold(2);
+    let (web, _balancer) = checked(check, &[named("well"), named("ill")]);
+    tokio::time::sleep(secs(12)).await;
+    let states = || [state(&web, "well"), state(&web, "ill")];
+    assert_eq!(states(), [State::Healthy, State::Unhealthy]);
+
+    // Each gets one of the two that turn it; what comes then does not count.
+    script.finds("well", Finding::Fails("ill"));
+    script.finds("ill", Finding::Well);
+    tokio::time::sleep(secs(12)).await;
+    ["well", "ill", "new", "newer"].iter().for_each(|id| script.finds(id, Finding::CannotAsk));
+    let count = script.count();
+    events.take();
+    ["new", "newer"].into_iter().for_each(|id| web.register(named(id)));
+    settle().await;
+    let told = events.take_of("targets could not be checked");
+    let told = told.iter().map(|told| (told.level, told.field("targets"), told.field("cause")));
+    let cause = "no port or descriptor left to reach the target: too many open files";
+    assert_eq!(told.collect::<Vec<_>>(), [(Level::WARN, Some("2"), Some(cause))]);
+    tokio::time::sleep(secs(60)).await;
+    assert!(script.count() > count + 12, "it is tried again and again");
+    assert_eq!(states(), [State::Healthy, State::Unhealthy]);
+    assert_eq!(state(&web, "new"), State::Initial);
+    assert!(!events.take_of("targets could not be checked").is_empty());
+    assert!(events.take().is_empty());
+
+    let after_one_more = async |id: &str, finding| {
+        script.finds(id, finding);
+        let asked = script.asked(id).len();
+        while script.asked(id).len() == asked {
+            tokio::time::sleep(secs(1)).await;
+        }
+        settle().await;
+        state(&web, id)
+    };
+    assert_eq!(after_one_more("well", Finding::Fails("ill")).await, State::Unhealthy);
+    assert_eq!(after_one_more("ill", Finding::Well).await, State::Healthy);
+    assert_eq!(after_one_more("new", Finding::Well).await, State::Healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_check_that_this_machine_cannot_make_says_nothing_either() {
+    let is_lacking = Arc::new(AtomicU16::new(0));
+    let target = {
+        let is_lacking = Arc::clone(&is_lacking);
+        Target::service(
+            "one",
+            service_fn(move |_: Request<Body>| {
+                let is_lacking = is_lacking.load(Relaxed) > 0;
+                async move {
+                    if is_lacking { Err(exhausted()) } else { Ok(Response::new(Body::default())) }
+                }
+            }),
+        )
+    };
+    let check = HealthCheck::http("/").interval(secs(10)).unhealthy_threshold(1);
+    let (web, _balancer) = checked(check, &[target]);
+    web.until_healthy(1).await;
+    is_lacking.store(1, Relaxed);
+    tokio::time::sleep(secs(60)).await;
+    assert_eq!(state(&web, "one"), State::Healthy);
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,8 +14,8 @@ use tower::{BoxError, ServiceExt, service_fn};
 use tracing::Level;
 
 use crate::support::{
-    Events, Refusing, answering, chunk, counts, endless, fetch, get, group, named, secs, send,
-    settle, silent, until, with_status,
+    Events, Refusing, answering, chunk, counts, endless, exhausted, fetch, get, group, named, secs,
+    send, settle, silent, until, with_status,
 };
 
 type Told = Arc<Mutex<Vec<Outcome>>>;
@@ -156,6 +156,16 @@ async fn what_is_cut_at_the_deregistration_delay_is_told() {
         assert_eq!(only(&told), expected);
         assert_eq!(told.lock().unwrap()[0].end.side(), Some(Side::Balancer));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_machine_lacks_is_no_fault_of_the_targets() {
+    let service = service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>(exhausted()) });
+    let (web, balancer, told) = observed(&[Target::service("one", service)]);
+    assert_eq!(fetch(&balancer).await.0, 503);
+    assert_eq!(only(&told), (End::Exhausted, Stage::Head, None, 0));
+    assert_eq!(told.lock().unwrap()[0].end.side(), Some(Side::Balancer));
+    assert_eq!(counts(&web.status(), "one"), (0, 0, 0));
 }
 
 #[tokio::test]

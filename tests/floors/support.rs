@@ -19,7 +19,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use pointsman::{
     Body, LoadBalancer, RuleTable, Target, TargetGroup,
-    error::Error,
+    error::{Error, Kind},
     group::{GroupStatus, TargetGroupBuilder},
     health::{Failure, State},
     layer::Served,
@@ -72,6 +72,11 @@ where
             async move { Ok::<_, Infallible>(answer.await) }
         }),
     )
+}
+
+/// What comes of a request while this machine has no descriptor left.
+pub(crate) fn exhausted() -> Error {
+    Error::new(Kind::Exhausted, "too many open files")
 }
 
 /// A target that never answers.
@@ -207,6 +212,8 @@ pub(crate) enum Finding {
     Well,
     Fails(&'static str),
     FailsWith(Failure),
+    /// Cannot ask, since this machine has no descriptor left.
+    CannotAsk,
     Hangs,
     /// Panics when it is polled.
     Panics(&'static str),
@@ -268,6 +275,7 @@ impl Probe for Script {
                 Finding::Well | Finding::PanicsAtOnce(_) => Ok(()),
                 Finding::Fails(text) => Err(text.into()),
                 Finding::FailsWith(failure) => Err(failure.into()),
+                Finding::CannotAsk => Err(exhausted().into()),
                 Finding::Hangs => pending().await,
                 Finding::Panics(text) => panic!("{text}"),
             }
