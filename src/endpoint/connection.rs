@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1::SendRequest},
@@ -134,6 +134,11 @@ fn received(
 ) -> Result<Response<Body>, Lost> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         seat.traffic.switch();
+    }
+    // hyper would write every later request on the connection in the version of this answer, and one of
+    // HTTP/1.0 without a body whose length is not known.
+    if response.version() < Version::HTTP_11 {
+        seat.retire();
     }
     let mut response = response.map(|body| Body::from_wire(body, Arc::clone(&seat.fate)));
     if let Some(upload) = upload {

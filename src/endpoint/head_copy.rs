@@ -2,7 +2,7 @@
 //!
 //! hyper takes a request apart to write it, so what is kept is what was written: few requests are ever
 //! sent again, and a copy of the fields costs each of them more than reading costs those few. When one
-//! is, is decided beside, in `mod.rs`.
+//! is, is decided beside, in `sending.rs`.
 
 use std::mem;
 

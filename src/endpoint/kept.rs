@@ -1,6 +1,6 @@
 //! A request that went over a connection that was kept, which may have been stale.
 //!
-//! What follows if it was, is decided beside, in `mod.rs`.
+//! What follows if it was, is decided beside, in `sending.rs`.
 
 use std::{
     pin::Pin,
@@ -34,13 +34,6 @@ pub(crate) struct KeptFailed {
     pub(super) replayable: bool,
     /// What ended the connection if that was not hyper.
     pub(super) fate: Option<BodyError>,
-}
-
-/// A request that is to be sent still.
-pub(crate) struct Rest {
-    pub(super) request: Request<Body>,
-    /// Whether it was sent once, over a connection that was stale.
-    pub(super) lost: bool,
 }
 
 impl<F: Future<Output = Said>> Future for Kept<F> {

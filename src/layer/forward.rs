@@ -22,10 +22,10 @@ use self::{adapt::Came, wait::Wait};
 use super::{message::Assigned, served::Served};
 use crate::{
     body::Body,
-    endpoint::{Endpoint, KeptFailed, Line, Rest, Tunnel},
+    endpoint::{KeptFailed, Line, Rest, Tunnel, line_of},
     error::{Error, Kind},
     id::{GroupName, RuleId},
-    lease::{Account, Lease, Observer},
+    lease::{Lease, Observer},
     outcome::{End, Outcome},
     proxy::{self, Asked, Via},
     target::Member,
@@ -190,8 +190,7 @@ async fn send_rest(mut exchange: Exchange, rest: Rest) -> Result<Response<Body>,
     if Handle::try_current().is_err() {
         return exchange.end(Err(Kind::NoRuntime.into()));
     }
-    let Exchange { member, lease, wait, .. } = &mut exchange;
-    let answer = wait.head_of(member.endpoint().send_rest(rest, lease.account_mut())).await;
+    let answer = exchange.open_and_send(rest).await;
     exchange.end(answer.and_then(no_switching))
 }
 
@@ -205,12 +204,22 @@ async fn upgrade(
     if Handle::try_current().is_err() {
         return exchange.end(Err(Kind::NoRuntime.into()));
     }
-    let Exchange { member, lease, wait, .. } = &mut exchange;
-    let sent = send_upgrade(member.endpoint(), request, asked, wait, lease.account_mut()).await;
-    match sent {
-        Ok((response, Some((asked, line)))) => Ok(exchange.go_on(response, asked, line)),
+    match exchange.send_upgrade(request).await {
         Ok((response, None)) => exchange.end(Ok(response)),
-        Err(error) => exchange.end(Err(error)),
+        Ok((response, Some(line))) if asked.is_granted_by(&response) => {
+            Ok(exchange.go_on(response, asked, line))
+        }
+        Ok((_, Some(_))) => {
+            let text = "the target answered 101 for another protocol than was asked for";
+            exchange.end(Err(Error::new(Kind::Exchange, text)))
+        }
+        Err(error) => {
+            if let Some(mut request) = error.take_unsent() {
+                asked.put_back(&mut request);
+                error.keep_unsent(request);
+            }
+            exchange.end(Err(error))
+        }
     }
 }
 
@@ -227,6 +236,47 @@ struct Exchange {
 }
 
 impl Exchange {
+    /// Sends a request over what is opened for it. The target is not late before it can have it.
+    async fn open_and_send(&mut self, rest: Rest) -> Result<Response<Body>, Error> {
+        let Self { member, lease, wait, .. } = self;
+        let endpoint = member.endpoint();
+        let opened = match wait.within_deadline(endpoint.open(lease.account_mut())).await? {
+            Ok(opened) => opened,
+            Err(error) => return Err(rest.give_back(error)),
+        };
+        wait.restart();
+        wait.head_of(endpoint.send_over(opened, rest)).await?
+    }
+
+    /// Sends a request that asks for another protocol. An answer of 101 comes with the target's side of
+    /// the tunnel to come.
+    async fn send_upgrade(
+        &mut self,
+        request: Request<Body>,
+    ) -> Result<(Response<Body>, Option<Line>), Error> {
+        let Self { member, lease, wait, .. } = self;
+        let endpoint = member.endpoint();
+        let account = lease.account_mut();
+        let sent = wait.head_of(endpoint.send_upgrade(request, account)).await?;
+        let request = match sent {
+            Ok(answer) => return answer,
+            Err(request) => request,
+        };
+        let rest = match endpoint.send_kept(request, account) {
+            Ok(kept) => match wait.head_of(kept).await? {
+                Ok(mut response) => {
+                    let line = line_of(&mut response);
+                    return Ok((response, line));
+                }
+                Err(failed) => endpoint.after_kept(failed)?,
+            },
+            Err(rest) => rest,
+        };
+        let mut response = self.open_and_send(rest).await?;
+        let line = line_of(&mut response);
+        Ok((response, line))
+    }
+
     /// Ends with an error, or lets the exchange end with the body of the answer.
     fn end(mut self, answer: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
         let mut response = match answer {
@@ -234,13 +284,17 @@ impl Exchange {
             Err(error) => return Err(self.fail(error)),
         };
         self.dress(&mut response);
-        let Self { member, mut lease, wait, .. } = self;
+        let Self { member, mut lease, wait, came, .. } = self;
         let endpoint = member.endpoint();
         lease.answered(response.status());
         let body = response.body_mut();
         body.limit_target(endpoint.transport().idle_timeout, wait.deadline);
         body.hold(lease);
-        Ok(if endpoint.is_local() { response.map(|body| endpoint.adopt(body)) } else { response })
+        if !endpoint.is_local() {
+            return Ok(response);
+        }
+        came.frame_answer(&mut response);
+        Ok(response.map(|body| endpoint.adopt(body)))
     }
 
     /// Lets the exchange go on as a tunnel, which it ends with.
@@ -273,37 +327,6 @@ impl Exchange {
         let error = error.with_target(self.member.id().clone());
         self.came.undo(&error);
         error.with_fail_open(self.fail_open)
-    }
-}
-
-/// Sends a request that asks for another protocol. If the target agrees, what was asked comes back
-/// with the target's side of the tunnel to come.
-async fn send_upgrade(
-    endpoint: &Endpoint,
-    request: Request<Body>,
-    asked: Asked,
-    wait: &Wait,
-    account: &mut Account,
-) -> Result<(Response<Body>, Option<(Asked, Line)>), Error> {
-    let (response, line) = match wait.head_of(endpoint.send_upgrade(request, account)).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            return Err(match error.take_unsent() {
-                Some(mut request) => {
-                    asked.put_back(&mut request);
-                    error.with_unsent(request)
-                }
-                None => error,
-            });
-        }
-    };
-    match line {
-        None => Ok((response, None)),
-        Some(line) if asked.is_granted_by(&response) => Ok((response, Some((asked, line)))),
-        Some(_) => {
-            let text = "the target answered 101 for another protocol than was asked for";
-            Err(Error::new(Kind::Exchange, text))
-        }
     }
 }
 

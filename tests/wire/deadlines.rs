@@ -99,7 +99,9 @@ async fn a_connection_that_does_not_come_about_in_time_is_504() {
             return;
         }
     }
-    let group = group(Transport::new().connect_timeout(SHORT));
+    // The target cannot be late with an answer to what it does not have.
+    let transport = Transport::new().connect_timeout(SHORT).answer_timeout(SHORT / 2);
+    let group = group(transport);
     group.register(Target::new(address));
     let error = error_of(&group, Request::get("/")).await;
     assert_eq!((error.kind(), error.status().as_u16()), (Kind::ConnectTimeout, 504));

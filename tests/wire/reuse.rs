@@ -415,3 +415,35 @@ async fn a_connection_that_waits_for_an_answer_is_not_idle() {
     front.at_rest().await;
     until("it is closed in the end", || target.counts.open() == 0).await;
 }
+
+/// hyper would write the upload in the version of that answer, without its body.
+#[tokio::test]
+async fn an_upload_of_unknown_length_arrives_whole_after_an_answer_of_http_1_0() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let target = Server::by_hand(move |mut socket, _| {
+        let tell = tell.clone();
+        async move {
+            while let Some(head) = socket.try_head().await {
+                let is_upload = head.starts_with("POST");
+                let rest = if is_upload { socket.first(15).await } else { Vec::new() };
+                _ = tell.send(head.lines().next().unwrap().to_owned());
+                _ = tell.send(String::from_utf8(rest).unwrap());
+                let answer =
+                    "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok";
+                _ = socket.send(answer).await;
+            }
+        }
+    })
+    .await;
+    let front = Front::of([target.address]).await;
+    let mut client = Socket::connect(front.address()).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    client.answer().await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    client.send(format!("{head}5\r\nhello\r\n0\r\n\r\n")).await.unwrap();
+    client.answer().await;
+    let expected = ["GET / HTTP/1.1", "", "POST / HTTP/1.1", "5\r\nhello\r\n0\r\n\r\n"];
+    for expected in expected {
+        assert_eq!(told.recv().await.unwrap(), expected);
+    }
+}

@@ -420,7 +420,7 @@ async fn targets_of_http_1_0_are_understood() {
             "HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\ncontent-length: 5\r\n\r\nhello",
             Waits,
             "200 whole hello",
-            Kept,
+            Dropped,
         ),
         (
             "HTTP/1.0 200 OK\r\ncontent-length: 9\r\n\r\nhello",

@@ -13,7 +13,7 @@ use std::{
 
 use http::Request;
 use http_body::Body as _;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::{
     body::Body,
@@ -25,7 +25,7 @@ use crate::{
 /// Until when the head of an answer is waited for.
 pub(super) struct Wait {
     pub(super) began: Instant,
-    /// How long the target may take, from when the last of the request was handed on.
+    /// How long the target may take, from when it could have the request, or its last part.
     answer: Duration,
     /// Of the request, in all its attempts, and of the body of its answer.
     pub(super) deadline: Option<Instant>,
@@ -49,15 +49,30 @@ impl Wait {
         Self { began: Instant::now(), answer: transport.answer_timeout, deadline, upload }
     }
 
-    /// Waits for the head of an answer.
-    pub(super) async fn head_of<T>(
+    /// Begins once more, now that the target can have the request.
+    pub(super) fn restart(&mut self) {
+        self.began = Instant::now();
+    }
+
+    /// Waits for what has deadlines of its own, but no longer than the request may take.
+    pub(super) async fn within_deadline<T>(
         &self,
-        answer: impl Future<Output = Result<T, Error>>,
+        future: impl Future<Output = T>,
     ) -> Result<T, Error> {
+        match self.deadline {
+            None => Ok(future.await),
+            Some(deadline) => {
+                timeout_at(deadline, future).await.map_err(|_| Kind::RequestTimeout.into())
+            }
+        }
+    }
+
+    /// Waits for the head of an answer.
+    pub(super) async fn head_of<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
         let (mut answer, mut late) = (pin!(answer), pin!(self.timer()));
         poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
             Poll::Pending => self.poll_late(late.as_mut(), cx).map(Err),
-            answer => answer,
         })
         .await
     }
@@ -76,7 +91,8 @@ impl Wait {
                 return Poll::Ready(error);
             }
             let now = Instant::now();
-            let due = self.upload.as_ref().map(|upload| upload.target_since() + self.answer);
+            let due = self.upload.as_ref();
+            let due = due.map(|upload| upload.target_since().max(self.began) + self.answer);
             match due.filter(|due| *due > now) {
                 // While the client is waited for, its next part may come at any time, and be the last.
                 Some(due) => late.as_mut().reset(self.or_deadline(due.min(now + self.answer))),

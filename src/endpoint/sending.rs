@@ -1,0 +1,278 @@
+//! How a request gets over a connection: at once over one that was kept, or over one that is opened for
+//! it; and whether it is sent once more when that breaks.
+//!
+//! To try another target is the `Retry` floor's affair, which gets back what may go there.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use tokio::{net::TcpStream, runtime::Handle, time::Instant};
+
+use super::{
+    Endpoint, Way,
+    address::Address,
+    broken::broken,
+    connect,
+    connection::Lost,
+    driver,
+    head_copy::HeadCopy,
+    kept::{Kept, KeptFailed},
+    local::InProcess,
+    pool::Pool,
+    traffic::Place,
+    tunnel::Line,
+};
+use crate::{
+    body::Body,
+    error::{Error, Kind},
+    lease::Account,
+};
+
+/// A request that is to be sent over a connection that is to be opened.
+pub(crate) struct Rest {
+    pub(super) request: Request<Body>,
+    /// Whether it was sent once, over a connection that was stale.
+    lost: bool,
+}
+
+/// A way to the target, open for one request.
+pub(crate) struct Opened(Open);
+
+enum Open {
+    Remote { stream: TcpStream, place: Place, pool: Arc<Pool>, address: Address },
+    Local(InProcess),
+}
+
+/// On a request that a target may have seen and that another may have: if it is lost there too, that
+/// is all. It may be the request that ends those who get it.
+#[derive(Clone, Copy)]
+struct Replayed;
+
+impl Rest {
+    pub(super) fn new(request: Request<Body>) -> Self {
+        Self { request, lost: false }
+    }
+
+    /// Lets the request come back with an error, as one that may go to another target.
+    pub(crate) fn give_back(self, error: Error) -> Error {
+        error.with_unsent(if self.lost { once_more(self.request) } else { self.request })
+    }
+}
+
+impl Endpoint {
+    /// Sends a request at once, over a connection that was kept. It comes back if there is none.
+    #[expect(clippy::result_large_err, reason = "both go on, and neither far")]
+    pub(crate) fn send_kept(
+        &self,
+        mut request: Request<Body>,
+        account: &mut Account,
+    ) -> Result<impl Future<Output = Result<Response<Body>, Box<KeptFailed>>> + Send + use<>, Rest>
+    {
+        let idle = match &self.way {
+            Way::Remote(pool, _) => Handle::try_current().ok().and_then(|r| pool.take(r.id())),
+            Way::Local(_) => None,
+        };
+        let Some(idle) = idle else { return Err(Rest::new(request)) };
+        let (is_whole, replayable) = (request.body().is_end_stream(), is_replayable(&request));
+        let copy = is_whole.then(|| HeadCopy::of(&mut request, &idle.seat.traffic));
+        account.sending(true);
+        Ok(Kept { answer: idle.send(request), copy, replayable })
+    }
+
+    /// Decides what becomes of a request that got no answer over a connection that was kept.
+    pub(crate) fn after_kept(&self, failed: Box<KeptFailed>) -> Result<Rest, Error> {
+        let KeptFailed { lost, copy, replayable, fate } = *failed;
+        match (lost, copy, fate) {
+            (Lost::Unsent(request), ..) => Ok(Rest::new(*request)),
+            // It was stale, and the target has seen nothing.
+            (Lost::Sent { written: false, .. }, Some(copy), None) => Ok(Rest::new(copy)),
+            // RFC 9110 §9.2.2 allows it for what is idempotent; that nothing came back makes a stale
+            // connection by far the likeliest cause.
+            (Lost::Sent { received: false, .. }, Some(copy), None) if replayable => {
+                tracing::debug!(target = %self.address, "a stale connection is replaced");
+                if let Way::Remote(pool, _) = &self.way {
+                    pool.note_dropped();
+                }
+                Ok(Rest { request: copy, lost: true })
+            }
+            (Lost::Sent { error, received, .. }, _, fate) => Err(broken(error, received, fate)),
+            (Lost::Wrong(error), ..) => Err(error),
+        }
+    }
+
+    /// Opens a way for one request. Nothing was sent when this fails.
+    pub(crate) async fn open(&self, account: &mut Account) -> Result<Opened, Error> {
+        match &self.way {
+            Way::Local(local) => {
+                account.sending(false);
+                Ok(Opened(Open::Local(local.clone())))
+            }
+            Way::Remote(pool, _) => self.open_to(&self.address, Arc::clone(pool), account).await,
+        }
+    }
+
+    /// Opens a connection to an address of this host, of which the pool learns.
+    pub(super) async fn open_to(
+        &self,
+        address: &Address,
+        pool: Arc<Pool>,
+        account: &mut Account,
+    ) -> Result<Opened, Error> {
+        if Handle::try_current().is_err() {
+            return Err(Kind::NoRuntime.into());
+        }
+        let max = self.transport.connections_max;
+        let Some(place) = pool.place(max) else {
+            return Err(Error::new(Kind::Saturated, format!("{address} has {max} connections")));
+        };
+        let names = match &self.way {
+            Way::Remote(_, names) => names.as_deref(),
+            Way::Local(_) => None,
+        };
+        account.connecting();
+        let started = Instant::now();
+        let stream = connect::connect(address, names, self.transport.connect_timeout).await?;
+        account.connected(started.elapsed());
+        Ok(Opened(Open::Remote { stream, place, pool, address: address.clone() }))
+    }
+
+    /// Sends a request over what was opened for it.
+    pub(crate) async fn send_over(
+        &self,
+        opened: Opened,
+        rest: Rest,
+    ) -> Result<Response<Body>, Error> {
+        let (stream, place, pool, address) = match opened.0 {
+            Open::Remote { stream, place, pool, address } => (stream, place, pool, address),
+            Open::Local(local) => return local.send(rest.request, &self.load).await,
+        };
+        let idle = match driver::start(stream, place, &pool, &self.load, &self.transport).await {
+            Ok(idle) => idle,
+            Err(error) => return Err(rest.give_back(Error::new(Kind::Connect, error))),
+        };
+        let Rest { mut request, lost: is_second } = rest;
+        let (seat, replayable) = (Arc::clone(&idle.seat), is_replayable(&request));
+        let is_whole = request.body().is_end_stream();
+        let copy = is_whole.then(|| HeadCopy::of(&mut request, &seat.traffic));
+        let lost = match idle.send(request).await {
+            Ok(response) => {
+                pool.note_alive();
+                return Ok(response);
+            }
+            Err(lost) => lost,
+        };
+        let unsent = match (lost.with_copy(copy, &seat.traffic), seat.fate.error()) {
+            ((Lost::Unsent(request), _), _) => *request,
+            // A target that is about to end may let a connection in that nobody will serve.
+            ((Lost::Sent { written: false, .. }, Some(copy)), None) => copy,
+            ((Lost::Sent { error, received: false, .. }, Some(copy)), None)
+                if replayable && pool.is_ending() =>
+            {
+                return Err(broken(error, false, None).with_unsent(once_more(copy)));
+            }
+            ((Lost::Sent { error, received, .. }, _), fate) => {
+                return Err(broken(error, received, fate));
+            }
+            ((Lost::Wrong(error), _), _) => return Err(error),
+        };
+        let text = format!("{address} closed the connection before the request");
+        let error = Error::new(Kind::Connect, text).with_reason("connection_terminated");
+        Err(Rest { request: unsent, lost: is_second }.give_back(error))
+    }
+
+    /// Sends a request that asks for another protocol to a service in this process. An answer of 101
+    /// comes with the service's side of the tunnel to come; whether it is what was asked for is for the
+    /// caller to see. It comes back if the target is none.
+    pub(crate) async fn send_upgrade(
+        &self,
+        request: Request<Body>,
+        account: &mut Account,
+    ) -> Result<Result<(Response<Body>, Option<Line>), Error>, Request<Body>> {
+        let Way::Local(local) = &self.way else { return Err(request) };
+        account.sending(false);
+        Ok(local.send_upgrade(request, &self.load).await)
+    }
+}
+
+/// Returns the target's side of the tunnel to come, if it answered over a connection that the protocol
+/// changes.
+pub(crate) fn line_of(response: &mut Response<Body>) -> Option<Line> {
+    (response.status() == StatusCode::SWITCHING_PROTOCOLS)
+        .then(|| Line::Wire(hyper::upgrade::on(response)))
+}
+
+/// Marks a request that was lost.
+fn once_more(mut request: Request<Body>) -> Request<Body> {
+    request.extensions_mut().insert(Replayed);
+    request
+}
+
+/// Tells whether a request may be sent again when it is not known what became of it.
+fn is_replayable(request: &Request<Body>) -> bool {
+    is_idempotent(request.method())
+        && request.body().is_end_stream()
+        && request.extensions().get::<Replayed>().is_none()
+}
+
+/// Tells whether a request may be done twice (RFC 9110 §9.2.2); TRACE is for no target.
+pub(crate) fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::endpoint::Transport;
+
+    /// A request that can be told from any other.
+    fn marked() -> Request<Body> {
+        let request = Request::post("/a").header("host", "a").extension("kept");
+        request.body(Body::default()).unwrap()
+    }
+
+    fn assert_marked(request: &Request<Body>) {
+        assert_eq!((request.method(), request.uri().path()), (&Method::POST, "/a"));
+        assert_eq!(request.headers()["host"], "a");
+        assert_eq!(request.extensions().get(), Some(&"kept"));
+    }
+
+    /// A connection that its other side is going to reset.
+    async fn doomed() -> (Endpoint, Opened, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Socket(listener.local_addr().unwrap());
+        let endpoint = Endpoint::new(address, Transport::default(), Arc::default());
+        let opened = endpoint.open(&mut Account::default()).await.ok().unwrap();
+        let (other, _) = listener.accept().await.unwrap();
+        other.set_zero_linger().unwrap();
+        (endpoint, opened, other)
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_nothing_was_written_comes_back() {
+        let (endpoint, opened, other) = doomed().await;
+        drop(other);
+        let error = endpoint.send_over(opened, Rest::new(marked())).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Connect, "{error}");
+        assert_marked(&error.take_unsent().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_nothing_was_written_is_no_affair_of_its_method() {
+        let (endpoint, opened, other) = doomed().await;
+        let Open::Remote { stream, place, pool, .. } = opened.0 else { panic!("it is remote") };
+        let idle = driver::start(stream, place, &pool, &endpoint.load, &endpoint.transport).await;
+        let idle = idle.ok().unwrap();
+        while !idle.sender.is_ready() {
+            tokio::task::yield_now().await;
+        }
+        pool.put(Handle::current().id(), idle, 1);
+        // Nobody has had the time to notice.
+        drop(other);
+        let kept = endpoint.send_kept(marked(), &mut Account::default());
+        let failed = kept.ok().unwrap().await.unwrap_err();
+        assert_marked(&endpoint.after_kept(failed).unwrap().request);
+    }
+}
