@@ -10,7 +10,6 @@ use http_body::Body as _;
 use tokio::{net::TcpStream, runtime::Handle, time::Instant};
 
 use super::{
-    Endpoint, Way,
     address::Address,
     broken::broken,
     connect,
@@ -22,6 +21,7 @@ use super::{
     pool::Pool,
     traffic::Place,
     tunnel::Line,
+    way::{Endpoint, Way},
 };
 use crate::{
     body::Body,
@@ -61,6 +61,57 @@ impl Rest {
 }
 
 impl Endpoint {
+    /// Sends a request and waits for the head of the answer, without a deadline of its own but that
+    /// of connecting.
+    ///
+    /// # Errors
+    ///
+    /// What another target may have comes back in the error ([`Error::take_unsent`]): what was not sent
+    /// at all, and what was lost with a target that is ending.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+        let account = &mut Account::default();
+        let rest = match self.send_kept(request, account) {
+            Ok(kept) => match kept.await {
+                Ok(response) => return Ok(response),
+                Err(failed) => self.after_kept(failed)?,
+            },
+            Err(rest) => rest,
+        };
+        // In a box of its own: opening a connection takes twice the room of all else, and seldom is.
+        Box::pin(self.send_rest(rest, account)).await
+    }
+
+    async fn send_rest(&self, rest: Rest, account: &mut Account) -> Result<Response<Body>, Error> {
+        match self.open(account).await {
+            Ok(opened) => self.send_over(opened, rest).await,
+            Err(error) => Err(rest.give_back(error)),
+        }
+    }
+
+    /// Sends a request over a connection of its own, which is closed after that; if need be to another
+    /// port.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::send`].
+    pub async fn probe(
+        &self,
+        request: Request<Body>,
+        port: Option<u16>,
+    ) -> Result<Response<Body>, Error> {
+        let rest = Rest::new(request);
+        if let Way::Local(local) = &self.way {
+            return local.call(rest.request).await;
+        }
+        let address = port.map(|port| self.address.at_port(port));
+        let address = address.as_ref().unwrap_or(&self.address);
+        // It never reaches the pool of the others.
+        match self.open_to(address, Arc::default(), &mut Account::default()).await {
+            Ok(opened) => self.send_over(opened, rest).await,
+            Err(error) => Err(rest.give_back(error)),
+        }
+    }
+
     /// Sends a request at once, over a connection that was kept. It comes back if there is none.
     #[expect(clippy::result_large_err, reason = "both go on, and neither far")]
     pub(crate) fn send_kept(
