@@ -63,7 +63,7 @@ impl fmt::Debug for InProcess {
 
 impl InProcess {
     /// Has the service answer, unless the target's deadline passes first.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         request: Request<Body>,
         load: &Load,
@@ -75,8 +75,9 @@ impl InProcess {
         }
     }
 
-    /// Has the service answer a request that asks for another protocol.
-    pub(super) async fn send_upgrade(
+    /// Has the service answer a request that asks for another protocol. An answer of 101 comes with its
+    /// side of the tunnel to come; whether it is what was asked for is for the caller to see.
+    pub(crate) async fn send_upgrade(
         &self,
         mut request: Request<Body>,
         load: &Load,

@@ -17,11 +17,10 @@ use super::{
     driver,
     head_copy::HeadCopy,
     kept::{Kept, KeptFailed},
-    local::InProcess,
     pool::Pool,
     traffic::Place,
     tunnel::Line,
-    way::{Endpoint, Way},
+    way::Endpoint,
 };
 use crate::{
     body::Body,
@@ -31,17 +30,18 @@ use crate::{
 
 /// A request that is to be sent over a connection that is to be opened.
 pub(crate) struct Rest {
-    pub(super) request: Request<Body>,
+    /// In a box, since it waits beside all that opening takes.
+    request: Box<Request<Body>>,
     /// Whether it was sent once, over a connection that was stale.
     lost: bool,
 }
 
-/// A way to the target, open for one request.
-pub(crate) struct Opened(Open);
-
-enum Open {
-    Remote { stream: TcpStream, place: Place, pool: Arc<Pool>, address: Address },
-    Local(InProcess),
+/// A connection that was opened for one request.
+pub(crate) struct Opened {
+    stream: TcpStream,
+    place: Place,
+    pool: Arc<Pool>,
+    address: Address,
 }
 
 /// On a request that a target may have seen and that another may have: if it is lost there too, that
@@ -50,13 +50,13 @@ enum Open {
 struct Replayed;
 
 impl Rest {
-    pub(super) fn new(request: Request<Body>) -> Self {
-        Self { request, lost: false }
+    fn new(request: Request<Body>) -> Self {
+        Self { request: Box::new(request), lost: false }
     }
 
     /// Lets the request come back with an error, as one that may go to another target.
     pub(crate) fn give_back(self, error: Error) -> Error {
-        error.with_unsent(if self.lost { once_more(self.request) } else { self.request })
+        error.with_unsent(if self.lost { once_more(*self.request) } else { *self.request })
     }
 }
 
@@ -69,6 +69,9 @@ impl Endpoint {
     /// What another target may have comes back in the error ([`Error::take_unsent`]): what was not sent
     /// at all, and what was lost with a target that is ending.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+        if let Some(service) = self.service() {
+            return service.send(request, &self.load).await;
+        }
         let account = &mut Account::default();
         let rest = match self.send_kept(request, account) {
             Ok(kept) => match kept.await {
@@ -99,10 +102,10 @@ impl Endpoint {
         request: Request<Body>,
         port: Option<u16>,
     ) -> Result<Response<Body>, Error> {
-        let rest = Rest::new(request);
-        if let Way::Local(local) = &self.way {
-            return local.call(rest.request).await;
+        if let Some(service) = self.service() {
+            return service.call(request).await;
         }
+        let rest = Rest::new(request);
         let address = port.map(|port| self.address.at_port(port));
         let address = address.as_ref().unwrap_or(&self.address);
         // It never reaches the pool of the others.
@@ -113,17 +116,14 @@ impl Endpoint {
     }
 
     /// Sends a request at once, over a connection that was kept. It comes back if there is none.
-    #[expect(clippy::result_large_err, reason = "both go on, and neither far")]
     pub(crate) fn send_kept(
         &self,
         mut request: Request<Body>,
         account: &mut Account,
     ) -> Result<impl Future<Output = Result<Response<Body>, Box<KeptFailed>>> + Send + use<>, Rest>
     {
-        let idle = match &self.way {
-            Way::Remote(pool, _) => Handle::try_current().ok().and_then(|r| pool.take(r.id())),
-            Way::Local(_) => None,
-        };
+        let idle = Handle::try_current().ok().zip(self.pool());
+        let idle = idle.and_then(|(runtime, pool)| pool.take(runtime.id()));
         let Some(idle) = idle else { return Err(Rest::new(request)) };
         let (is_whole, replayable) = (request.body().is_end_stream(), is_replayable(&request));
         let copy = is_whole.then(|| HeadCopy::of(&mut request, &idle.seat.traffic));
@@ -142,29 +142,24 @@ impl Endpoint {
             // connection by far the likeliest cause.
             (Lost::Sent { received: false, .. }, Some(copy), None) if replayable => {
                 tracing::debug!(target = %self.address, "a stale connection is replaced");
-                if let Way::Remote(pool, _) = &self.way {
+                if let Some(pool) = self.pool() {
                     pool.note_dropped();
                 }
-                Ok(Rest { request: copy, lost: true })
+                Ok(Rest { request: Box::new(copy), lost: true })
             }
             (Lost::Sent { error, received, .. }, _, fate) => Err(broken(error, received, fate)),
             (Lost::Wrong(error), ..) => Err(error),
         }
     }
 
-    /// Opens a way for one request. Nothing was sent when this fails.
+    /// Opens a connection for one request. Nothing was sent when this fails.
     pub(crate) async fn open(&self, account: &mut Account) -> Result<Opened, Error> {
-        match &self.way {
-            Way::Local(local) => {
-                account.sending(false);
-                Ok(Opened(Open::Local(local.clone())))
-            }
-            Way::Remote(pool, _) => self.open_to(&self.address, Arc::clone(pool), account).await,
-        }
+        let pool = self.pool().map(Arc::clone).unwrap_or_default();
+        self.open_to(&self.address, pool, account).await
     }
 
     /// Opens a connection to an address of this host, of which the pool learns.
-    pub(super) async fn open_to(
+    async fn open_to(
         &self,
         address: &Address,
         pool: Arc<Pool>,
@@ -177,15 +172,12 @@ impl Endpoint {
         let Some(place) = pool.place(max) else {
             return Err(Error::new(Kind::Saturated, format!("{address} has {max} connections")));
         };
-        let names = match &self.way {
-            Way::Remote(_, names) => names.as_deref(),
-            Way::Local(_) => None,
-        };
         account.connecting();
         let started = Instant::now();
-        let stream = connect::connect(address, names, self.transport.connect_timeout).await?;
+        let stream =
+            connect::connect(address, self.names(), self.transport.connect_timeout).await?;
         account.connected(started.elapsed());
-        Ok(Opened(Open::Remote { stream, place, pool, address: address.clone() }))
+        Ok(Opened { stream, place, pool, address: address.clone() })
     }
 
     /// Sends a request over what was opened for it.
@@ -194,10 +186,7 @@ impl Endpoint {
         opened: Opened,
         rest: Rest,
     ) -> Result<Response<Body>, Error> {
-        let (stream, place, pool, address) = match opened.0 {
-            Open::Remote { stream, place, pool, address } => (stream, place, pool, address),
-            Open::Local(local) => return local.send(rest.request, &self.load).await,
-        };
+        let Opened { stream, place, pool, address } = opened;
         let idle = match driver::start(stream, place, &pool, &self.load, &self.transport).await {
             Ok(idle) => idle,
             Err(error) => return Err(rest.give_back(Error::new(Kind::Connect, error))),
@@ -206,7 +195,7 @@ impl Endpoint {
         let (seat, replayable) = (Arc::clone(&idle.seat), is_replayable(&request));
         let is_whole = request.body().is_end_stream();
         let copy = is_whole.then(|| HeadCopy::of(&mut request, &seat.traffic));
-        let lost = match idle.send(request).await {
+        let lost = match idle.send(*request).await {
             Ok(response) => {
                 pool.note_alive();
                 return Ok(response);
@@ -229,20 +218,7 @@ impl Endpoint {
         };
         let text = format!("{address} closed the connection before the request");
         let error = Error::new(Kind::Connect, text).with_reason("connection_terminated");
-        Err(Rest { request: unsent, lost: is_second }.give_back(error))
-    }
-
-    /// Sends a request that asks for another protocol to a service in this process. An answer of 101
-    /// comes with the service's side of the tunnel to come; whether it is what was asked for is for the
-    /// caller to see. It comes back if the target is none.
-    pub(crate) async fn send_upgrade(
-        &self,
-        request: Request<Body>,
-        account: &mut Account,
-    ) -> Result<Result<(Response<Body>, Option<Line>), Error>, Request<Body>> {
-        let Way::Local(local) = &self.way else { return Err(request) };
-        account.sending(false);
-        Ok(local.send_upgrade(request, &self.load).await)
+        Err(Rest { request: Box::new(unsent), lost: is_second }.give_back(error))
     }
 }
 
@@ -313,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_of_which_nothing_was_written_is_no_affair_of_its_method() {
         let (endpoint, opened, other) = doomed().await;
-        let Open::Remote { stream, place, pool, .. } = opened.0 else { panic!("it is remote") };
+        let Opened { stream, place, pool, .. } = opened;
         let idle = driver::start(stream, place, &pool, &endpoint.load, &endpoint.transport).await;
         let idle = idle.ok().unwrap();
         while !idle.sender.is_ready() {

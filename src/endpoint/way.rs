@@ -14,10 +14,10 @@ pub struct Endpoint {
     pub(super) transport: Transport,
     pub(super) load: Arc<Load>,
     live: Arc<Live>,
-    pub(super) way: Way,
+    way: Way,
 }
 
-pub(super) enum Way {
+enum Way {
     /// The addresses are those of a name, if it is one.
     Remote(Arc<Pool>, Option<Arc<Resolver>>),
     Local(InProcess),
@@ -69,23 +69,41 @@ impl Endpoint {
 
     /// Tells whether it is a service in this process.
     pub fn is_local(&self) -> bool {
-        matches!(self.way, Way::Local(_))
+        self.service().is_some()
+    }
+
+    /// Returns the service, if it is one in this process.
+    pub(crate) fn service(&self) -> Option<&InProcess> {
+        match &self.way {
+            Way::Remote(..) => None,
+            Way::Local(service) => Some(service),
+        }
+    }
+
+    /// Returns the connections that are kept, if it is not a service in this process.
+    pub(super) fn pool(&self) -> Option<&Arc<Pool>> {
+        match &self.way {
+            Way::Remote(pool, _) => Some(pool),
+            Way::Local(_) => None,
+        }
+    }
+
+    /// Returns what is known of its name, if it has one.
+    pub(super) fn names(&self) -> Option<&Resolver> {
+        match &self.way {
+            Way::Remote(_, names) => names.as_deref(),
+            Way::Local(_) => None,
+        }
     }
 
     /// Returns how many connections are idle.
     pub fn connections_idle(&self) -> usize {
-        match &self.way {
-            Way::Remote(pool, _) => pool.idle(),
-            Way::Local(_) => 0,
-        }
+        self.pool().map_or(0, |pool| pool.idle())
     }
 
     /// Takes charge of an answer's body, so that it too ends at the deadline.
     pub(crate) fn adopt(&self, body: Body) -> Body {
-        match &self.way {
-            Way::Remote(..) => body,
-            Way::Local(_) => self.live.adopt(body, &self.load),
-        }
+        if self.is_local() { self.live.adopt(body, &self.load) } else { body }
     }
 
     /// Begins to heed the deadline of its load, where no connection's driver does.

@@ -19,7 +19,10 @@ mod uses;
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -87,6 +90,9 @@ struct Group {
     name: GroupName,
     /// What readers see.
     roster: ArcSwap<Roster>,
+    /// Whether its settings have stickiness and a retry policy, to be asked without loading it.
+    is_sticky: AtomicBool,
+    retries_opted: AtomicBool,
     /// What the one writer at a time changes; a roster is built of it outside the lock.
     desired: Mutex<Desired>,
     turn: AtomicU64,
@@ -182,7 +188,7 @@ impl TargetGroup {
         let session = self.recall_by(settings, head);
         let prefer = session.as_ref().ok().and_then(|s| s.as_ref()?.target().cloned());
         let kept = settings.stickiness.is_some().then(|| prefer.clone());
-        let turn = AtomicU64::new(turn.load(std::sync::atomic::Ordering::Relaxed));
+        let turn = AtomicU64::new(turn.load(Ordering::Relaxed));
         let counters = Counters { turn: &turn, rng: &rng.copy() };
         let (prefer, in_flight_max) = (prefer.as_ref(), settings.in_flight_max);
         let wanted = Wanted { head, prefer, tried: &[], in_flight_max };
@@ -240,6 +246,9 @@ impl TargetGroup {
 
     /// Reads which target the client had; `None` if the group keeps no sessions.
     pub(crate) fn recall(&self, head: &Head<'_>) -> Result<Option<Session>, Error> {
+        if !self.0.is_sticky.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         self.recall_by(&self.0.roster.load().settings, head)
     }
 
@@ -272,6 +281,9 @@ impl TargetGroup {
 
     /// Returns what may be sent once more, and notes that a request came.
     pub(crate) fn retry_policy(&self) -> Option<Arc<RetryPolicy>> {
+        if !self.0.retries_opted.load(Ordering::Relaxed) {
+            return None;
+        }
         let policy = self.0.roster.load().settings.retry.clone()?;
         self.0.retries.note_request();
         Some(policy)
@@ -362,6 +374,8 @@ impl TargetGroup {
             let old = self.0.roster.load_full();
             if old.generation < latest {
                 self.0.roster.store(Arc::clone(&new));
+                self.0.is_sticky.store(new.settings.stickiness.is_some(), Ordering::Relaxed);
+                self.0.retries_opted.store(new.settings.retry.is_some(), Ordering::Relaxed);
                 self.0.published.send_replace(latest);
                 drop(one_at_a_time);
                 self.warn_of_fail_open(&old, &new);
@@ -394,6 +408,8 @@ impl TargetGroupBuilder {
         let settings = Arc::new(settings);
         Ok(TargetGroup(Arc::new(Group {
             name,
+            is_sticky: AtomicBool::new(settings.stickiness.is_some()),
+            retries_opted: AtomicBool::new(settings.retry.is_some()),
             roster: ArcSwap::from_pointee(Roster::build(
                 0,
                 Vec::new(),

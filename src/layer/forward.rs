@@ -22,7 +22,7 @@ use self::{adapt::Came, wait::Wait};
 use super::{message::Assigned, served::Served};
 use crate::{
     body::Body,
-    endpoint::{KeptFailed, Line, Rest, Tunnel, line_of},
+    endpoint::{InProcess, KeptFailed, Line, Rest, Tunnel, line_of},
     error::{Error, Kind},
     id::{GroupName, RuleId},
     lease::{Lease, Observer},
@@ -119,6 +119,10 @@ fn forward(mut assigned: Assigned, observer: Option<Observer>) -> Answer {
     if let Some(asked) = asked {
         return Box::pin(upgrade(exchange, request, asked));
     }
+    if let Some(service) = exchange.member.endpoint().service() {
+        let service = service.clone();
+        return Box::pin(call(exchange, service, request));
+    }
     match exchange.member.endpoint().send_kept(request, exchange.lease.account_mut()) {
         Ok(answer) => {
             Box::pin(Sent::Kept { answer, late: exchange.wait.timer(), exchange: Some(exchange) })
@@ -182,6 +186,22 @@ where
 enum Failed {
     Kept(Box<KeptFailed>),
     Late(Error),
+}
+
+/// Has a service in this process answer.
+async fn call(
+    mut exchange: Exchange,
+    service: InProcess,
+    request: Request<Body>,
+) -> Result<Response<Body>, Error> {
+    // There are no timers either.
+    if Handle::try_current().is_err() {
+        return exchange.end(Err(Kind::NoRuntime.into()));
+    }
+    let Exchange { member, lease, wait, .. } = &mut exchange;
+    lease.account_mut().sending(false);
+    let answer = wait.head_of(service.send(request, member.load())).await;
+    exchange.end(answer.and_then(|answer| no_switching(answer?)))
 }
 
 /// Sends a request for which no connection was kept, or in vain.
@@ -257,11 +277,10 @@ impl Exchange {
         let Self { member, lease, wait, .. } = self;
         let endpoint = member.endpoint();
         let account = lease.account_mut();
-        let sent = wait.head_of(endpoint.send_upgrade(request, account)).await?;
-        let request = match sent {
-            Ok(answer) => return answer,
-            Err(request) => request,
-        };
+        if let Some(service) = endpoint.service() {
+            account.sending(false);
+            return wait.head_of(service.send_upgrade(request, member.load())).await?;
+        }
         let rest = match endpoint.send_kept(request, account) {
             Ok(kept) => match wait.head_of(kept).await? {
                 Ok(mut response) => {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     body::Body,
-    group::TargetGroup,
+    group::{Assignment, TargetGroup},
     head::{Head, Peer},
     id::{GroupName, RuleId, TargetId},
     lease::Lease,
@@ -153,10 +153,6 @@ impl Routed {
     pub(super) fn route(&self) -> &Route {
         &self.route
     }
-
-    pub(super) fn into_parts(self) -> (Request<Body>, Route) {
-        (self.request, self.route)
-    }
 }
 
 /// A request whose target is known; it counts as in flight until its lease is dropped.
@@ -206,6 +202,23 @@ impl Assigned {
     ) -> Self {
         let (peer, fail_open, attempt, deadline, via) = (None, false, 1, None, None);
         Self { request, rule, group, member, lease, peer, fail_open, attempt, deadline, via }
+    }
+
+    /// Assigns a request to what its group picked.
+    pub(super) fn of(routed: Routed, picked: Assignment) -> Self {
+        let attempt = u32::try_from(routed.route.tried.len() + 1).unwrap_or(u32::MAX);
+        Self {
+            rule: routed.route.rule,
+            group: routed.route.group.name().clone(),
+            member: picked.member,
+            lease: picked.lease,
+            peer: routed.route.peer,
+            fail_open: picked.fail_open,
+            attempt,
+            deadline: routed.route.deadline,
+            via: routed.route.via,
+            request: routed.request,
+        }
     }
 
     /// Says who the client is, for a balancer that is the target.

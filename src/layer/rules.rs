@@ -67,6 +67,8 @@ pub struct RulesLayer(Arc<Shared>);
 
 struct Shared {
     installed: ArcSwap<Installed>,
+    /// Whether its options have a name for Proxy-Status, to be asked without loading it.
+    is_named: AtomicBool,
     find_peer: Box<FindPeer>,
     started: Instant,
     warned: AtomicBool,
@@ -99,9 +101,10 @@ impl RulesLayer {
         options: impl Into<Arc<HttpOptions>>,
         find_peer: impl Fn(&Extensions) -> Option<Peer> + Send + Sync + 'static,
     ) -> Self {
-        let started = Instant::now();
+        let (started, options) = (Instant::now(), options.into());
         Self(Arc::new(Shared {
-            installed: ArcSwap::from_pointee(Installed::new(table, options.into(), started)),
+            is_named: AtomicBool::new(options.proxy_status.is_some()),
+            installed: ArcSwap::from_pointee(Installed::new(table, options, started)),
             find_peer: Box::new(find_peer),
             started,
             warned: AtomicBool::new(false),
@@ -131,7 +134,9 @@ impl RulesLayer {
         let before = shared.installed.load();
         let table = table.unwrap_or_else(|| before.table.clone());
         let options = options.unwrap_or_else(|| Arc::clone(&before.options));
+        let is_named = options.proxy_status.is_some();
         shared.installed.store(Arc::new(Installed::new(table, options, shared.started)));
+        shared.is_named.store(is_named, Ordering::Relaxed);
     }
 
     /// Finds who the client is.
@@ -144,6 +149,9 @@ impl RulesLayer {
 
     /// Returns the name in Proxy-Status.
     pub(super) fn proxy_status(&self) -> Option<ProxyStatus> {
+        if !self.0.is_named.load(Ordering::Relaxed) {
+            return None;
+        }
         self.0.installed.load().options.proxy_status.clone()
     }
 

@@ -80,24 +80,10 @@ impl<S: Stage<Assigned>> Service<Routed> for Select<S> {
             return PassFuture::refused(error);
         }
         let picked = routed.group().assign(&routed.head(), routed.prefer(), routed.tried());
-        let assignment = match picked {
-            Ok(assignment) => assignment,
+        let picked = match picked {
+            Ok(picked) => picked,
             Err(error) => return PassFuture::refused(error.with_rule(routed.rule())),
         };
-        let (request, route) = routed.into_parts();
-        let attempt = u32::try_from(route.tried.len() + 1).unwrap_or(u32::MAX);
-        let assigned = Assigned {
-            request,
-            rule: route.rule,
-            group: route.group.name().clone(),
-            member: assignment.member,
-            lease: assignment.lease,
-            peer: route.peer,
-            fail_open: assignment.fail_open,
-            attempt,
-            deadline: route.deadline,
-            via: route.via,
-        };
-        PassFuture::passed(self.inner.call(assigned))
+        PassFuture::passed(self.inner.call(Assigned::of(routed, picked)))
     }
 }

@@ -192,3 +192,30 @@ proptest! {
         prop_assert_eq!(forwards, class(&fields));
     }
 }
+
+proptest::proptest! {
+    /// What the first look at a name sorts out says nothing about framing.
+    #[test]
+    fn a_name_that_cannot_frame_is_not_looked_at(
+        name in "([-_.~]?[ct][-_.~]?[or][-_.~]?[na][-_.~a-z0-9]{0,14})|[a-z0-9~._-]{1,8}",
+    ) {
+        let mut framing = Framing::default();
+        if !Framing::may_frame(&name) {
+            assert!(!framing.note(&name, b"5"), "{name}");
+            assert!(!framing.suspicious && !framing.length.seen.any() && !framing.coding.seen.any());
+        }
+    }
+}
+
+#[test]
+fn names_that_frame_are_looked_at() {
+    for name in [
+        "content-length",
+        "content_length",
+        "c-o-n-tent-length",
+        "transfer-encoding",
+        "-transferencoding",
+    ] {
+        assert!(Framing::may_frame(name), "{name}");
+    }
+}

@@ -14,16 +14,18 @@ pub(super) fn is_valid(authority: &[u8]) -> bool {
         return address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
             && rest.is_some_and(|rest| rest.is_empty() || is_colon_and_port(rest));
     }
+    // Nearly all names are plain to their end.
+    let plain = authority.iter().position(|byte| !is_plain(byte)).unwrap_or(authority.len());
+    if plain == authority.len() {
+        return !authority.is_empty();
+    }
     let colon = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
     let Some((host, port)) = authority.split_at_checked(colon) else { return false };
-    is_name(host) && (port.is_empty() || is_colon_and_port(port))
+    (plain == colon && colon > 0 || is_name(host)) && (port.is_empty() || is_colon_and_port(port))
 }
 
 /// A registered name or an IPv4 address: RFC 3986 §3.2.2.
 fn is_name(name: &[u8]) -> bool {
-    if name.iter().all(is_plain) {
-        return !name.is_empty();
-    }
     let mut rest = name.iter();
     while let Some(&byte) = rest.next() {
         let valid = match byte {

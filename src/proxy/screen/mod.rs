@@ -81,16 +81,19 @@ pub(crate) fn screen<B: http_body::Body>(
 }
 
 /// Fails if there is more than there may be.
+#[inline]
 fn too_much<N: PartialOrd + Display>(
     kind: Kind,
     found: N,
     max: N,
     what: &str,
 ) -> Result<(), Error> {
-    if found > max {
-        return Err(Error::new(kind, format!("{found} {what}, at most {max} are allowed")));
-    }
-    Ok(())
+    if found > max { Err(excess(kind, found, max, what)) } else { Ok(()) }
+}
+
+#[cold]
+fn excess<N: Display>(kind: Kind, found: N, max: N, what: &str) -> Error {
+    Error::new(kind, format!("{found} {what}, at most {max} are allowed"))
 }
 
 /// Says that no connection the request goes over is used again.
@@ -170,7 +173,10 @@ impl<'a> Fields<'a> {
                 }
                 "expect" => fields.unknown_expectation |= !expects_continue(bytes),
                 "x-forwarded-for" => fields.forwarded_for += list::elements_of(bytes).count(),
-                _ => fields.unwanted |= fields.framing.note(name, bytes),
+                _ if Framing::may_frame(name) => {
+                    fields.unwanted |= fields.framing.note(name, bytes);
+                }
+                _ => {}
             }
             fields.unwanted |= options.drop_invalid_header_fields && !is_plain(name);
         }
