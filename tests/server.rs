@@ -5,7 +5,7 @@ mod support;
 use std::{
     convert::Infallible,
     future::{pending, ready},
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, ErrorKind, Read},
     net::{SocketAddr, TcpListener},
     process::{Command, Stdio},
     sync::{
@@ -24,7 +24,7 @@ use pointsman::{
 use support::{SOON, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::{Notify, oneshot},
     task::JoinHandle,
     time::timeout,
@@ -310,6 +310,71 @@ async fn a_client_that_reads_nothing_is_cut() {
     let mut client = running.connect().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     until("the body is dropped", || dropped.load(Ordering::SeqCst)).await;
+}
+
+// What comes early.
+
+/// Whether a connection ended as it should, and what came over it before.
+async fn read_out(stream: &mut TcpStream) -> (Result<(), ErrorKind>, Vec<u8>) {
+    let mut all = Vec::new();
+    let ended = timeout(SOON, stream.read_to_end(&mut all)).await.expect("it ends");
+    (ended.map(drop).map_err(|error| error.kind()), all)
+}
+
+/// Answers before the end of an upload, with so many bytes.
+fn hasty(length: usize) -> impl ForPeer {
+    WithPeer(service_fn(move |request: Request<Body>| {
+        drop(request);
+        let answer = Response::builder().status(413).body(Body::from("x".repeat(length)));
+        ready(Ok::<_, Infallible>(answer.unwrap()))
+    }))
+}
+
+/// A client that has sent a head and a part of its body; it takes little at once.
+async fn uploading(running: &Running, head: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(running.addresses[0]).await.unwrap();
+    stream
+        .write_all(format!("{head}content-length: 10000000\r\n\r\nxxx").as_bytes())
+        .await
+        .unwrap();
+    stream
+}
+
+/// What hyper would take the connection over for must not make it forget what it has to write.
+const UPLOADS: [&str; 3] = [
+    "POST /up HTTP/1.1\r\nhost: a\r\n",
+    "POST /up HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n",
+    // Of a request before it is spoken of no more.
+    "GET / HTTP/1.1\r\nhost: a\r\nupgrade: x\r\n\r\nPOST /up HTTP/1.1\r\nhost: a\r\n",
+];
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_an_upload_comes_to_its_end() {
+    let length = 20_000_000;
+    let running = Running::start(local(), hasty(length));
+    for head in &UPLOADS[..2] {
+        let mut client = uploading(&running, head).await;
+        // What the kernel holds is far less; the server waits for the client to take the rest.
+        client.readable().await.unwrap();
+        let (ended, answer) = read_out(&mut client).await;
+        let (_, body) = std::str::from_utf8(&answer).unwrap().split_once("\r\n\r\n").unwrap();
+        assert_eq!((ended, body.len()), (Ok(()), length), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_was_answered_is_taken_on_so_that_the_answer_is_not_lost() {
+    let running = Running::start(local(), hasty(5));
+    for head in UPLOADS {
+        let mut client = uploading(&running, head).await;
+        // More than the kernel holds.
+        timeout(SOON, client.write_all(&vec![b'x'; 9_000_000])).await.unwrap().unwrap();
+        let (ended, answer) = read_out(&mut client).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!((ended, answer.ends_with("\r\n\r\nxxxxx")), (Ok(()), true), "{head}: {answer}");
+    }
 }
 
 // How it ends.

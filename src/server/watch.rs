@@ -95,6 +95,8 @@ pub(super) struct Watch {
     old: AtomicBool,
     /// Whether the request that was noted last has a body of which more may come.
     uploads: AtomicBool,
+    /// Whether the stream was shut down.
+    shut: AtomicBool,
 }
 
 /// Since when something is waited for, in microseconds from when the connection was opened.
@@ -136,6 +138,7 @@ impl Watch {
             requests: AtomicU64::new(0),
             old: AtomicBool::new(false),
             uploads: AtomicBool::new(false),
+            shut: AtomicBool::new(false),
         }
     }
 
@@ -155,6 +158,11 @@ impl Watch {
             due(grows_old, self.limits.keep_alive, Due::Old),
         ];
         dues.into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// Tells whether the stream was shut down.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Relaxed)
     }
 
     /// Notes a request, and whether it has a body.
@@ -206,11 +214,11 @@ impl Watch {
         }
     }
 
-    /// Notes that nothing more is written; returns whether more is to be read nevertheless. Of a stream
-    /// that may be taken over that is not known here.
+    /// Notes that nothing more is written; returns whether more is to be read nevertheless. What
+    /// follows on a stream that was taken over is not known here.
     fn lingers(&self) -> bool {
         let lingers = self.uploads.load(Ordering::Relaxed) && !self.hold.is_offered();
-        if lingers {
+        if lingers && self.linger.get().is_none() {
             let now = self.now();
             self.linger.set(now);
             self.pause.set(now);
@@ -385,13 +393,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         if self.watch.linger.get().is_none() {
             let ended = self.stream().poll_shutdown(cx);
             ready!(self.note(ended))?;
-            if !self.watch.lingers() {
-                return Poll::Ready(Ok(()));
-            }
         }
         // Were it closed with something unread, the system would reset it, and the client might lose
         // the answer for that. RFC 9112 §9.6
-        self.poll_discard(cx).map(Ok)
+        if self.watch.lingers() {
+            ready!(self.poll_discard(cx));
+        }
+        self.watch.shut.store(true, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }
 
