@@ -16,7 +16,11 @@ use std::{
 };
 
 use axum::{Extension, Router, routing::get};
+use bytes::Bytes;
+use futures_util::stream;
 use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use pointsman::{
     Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     server::{BuildError, Drained, ForPeer, Server, ServerBuilder, WithPeer},
@@ -29,7 +33,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tower::service_fn;
+use tower::{BoxError, service_fn};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -284,14 +288,14 @@ async fn a_client_that_reads_nothing_is_cut() {
     let dropped = Arc::new(AtomicBool::new(false));
     struct Endless(Arc<AtomicBool>);
     impl http_body::Body for Endless {
-        type Data = bytes::Bytes;
+        type Data = Bytes;
         type Error = Infallible;
         fn poll_frame(
             self: std::pin::Pin<&mut Self>,
             _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
-            let chunk = bytes::Bytes::from_static(&[7; 64 * 1024]);
-            std::task::Poll::Ready(Some(Ok(http_body::Frame::data(chunk))))
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let chunk = Bytes::from_static(&[7; 64 * 1024]);
+            std::task::Poll::Ready(Some(Ok(Frame::data(chunk))))
         }
     }
     impl Drop for Endless {
@@ -307,18 +311,91 @@ async fn a_client_that_reads_nothing_is_cut() {
     };
     let builder = local().idle_timeout(Duration::from_millis(200));
     let running = Running::start(builder, WithPeer(service));
-    let mut client = running.connect().await;
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    until("the body is dropped", || dropped.load(Ordering::SeqCst)).await;
+    for (version, expected) in [
+        ("HTTP/1.1", Ok(())),
+        // It would take what the system holds for the whole answer.
+        ("HTTP/1.0", Err(ErrorKind::ConnectionReset)),
+    ] {
+        let mut client = running.connect().await;
+        client.send(&format!("GET / {version}\r\nHost: a\r\n\r\n")).await;
+        until("the body is dropped", || dropped.swap(false, Ordering::SeqCst)).await;
+        assert_eq!(read_out(&mut client.0).await.0, expected, "{version}");
+    }
 }
 
-// What comes early.
+// What breaks off, or comes early.
 
 /// Whether a connection ended as it should, and what came over it before.
 async fn read_out(stream: &mut TcpStream) -> (Result<(), ErrorKind>, Vec<u8>) {
     let mut all = Vec::new();
     let ended = timeout(SOON, stream.read_to_end(&mut all)).await.expect("it ends");
     (ended.map(drop).map_err(|error| error.kind()), all)
+}
+
+/// Answers with "hello", and when it is told so with a rest, or with what went wrong.
+fn in_parts(go_on: &Arc<Notify>, rest: Option<&'static str>) -> impl ForPeer {
+    let go_on = Arc::clone(go_on);
+    WithPeer(service_fn(move |_: Request<Body>| {
+        let go_on = Arc::clone(&go_on);
+        let parts = stream::unfold(0, move |part| {
+            let go_on = Arc::clone(&go_on);
+            async move {
+                let text = match part {
+                    0 => Some("hello"),
+                    1 => {
+                        go_on.notified().await;
+                        rest
+                    }
+                    _ => return None,
+                };
+                let text = text.ok_or_else(|| BoxError::from("the target is gone"));
+                Some((text.map(|text| Frame::data(Bytes::from_static(text.as_bytes()))), part + 1))
+            }
+        });
+        ready(Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(parts)))))
+    }))
+}
+
+/// Asks for an answer in parts, and reads the first.
+async fn ask_for_parts(running: &Running, version: &str) -> Client {
+    let mut client = running.connect().await;
+    client.send(&format!("GET / {version}\r\nHost: a\r\n\r\n")).await;
+    let mut begun = Vec::new();
+    while !begun.windows(5).any(|window| window == b"hello") {
+        assert_ne!(timeout(SOON, client.0.read_buf(&mut begun)).await.unwrap().unwrap(), 0);
+    }
+    client
+}
+
+/// They take the end of the connection for that of the answer.
+#[tokio::test]
+async fn an_answer_without_a_length_that_breaks_off_is_no_whole_one_to_clients_of_http_1_0() {
+    let check = async |version, rest, expected: Result<&str, ErrorKind>| {
+        let go_on = Arc::new(Notify::new());
+        let running = Running::start(local(), in_parts(&go_on, rest));
+        let mut client = ask_for_parts(&running, version).await;
+        go_on.notify_one();
+        let (ended, rest) = read_out(&mut client.0).await;
+        let rest = String::from_utf8(rest).unwrap();
+        assert_eq!(ended.map(|()| rest.trim_start()), expected, "{version}");
+    };
+    check("HTTP/1.0", Some("world"), Ok("world")).await;
+    check("HTTP/1.0", None, Err(ErrorKind::ConnectionReset)).await;
+    // To others it is not whole without a last chunk.
+    let closes = "HTTP/1.1\r\nConnection: close";
+    check(closes, Some("world"), Ok("5\r\nworld\r\n0\r\n\r\n")).await;
+    check(closes, None, Ok("")).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_a_length_that_is_cut_is_no_whole_one_to_clients_of_http_1_0() {
+    let go_on = Arc::new(Notify::new());
+    let builder = local().drain_timeout(Duration::from_millis(1));
+    let mut running = Running::start(builder, in_parts(&go_on, None));
+    let mut client = ask_for_parts(&running, "HTTP/1.0").await;
+    running.stop();
+    assert_eq!(running.cut().await, 1);
+    assert_eq!(read_out(&mut client.0).await, (Err(ErrorKind::ConnectionReset), Vec::new()));
 }
 
 /// Answers before the end of an upload, with so many bytes.

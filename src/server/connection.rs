@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,13 +31,15 @@ pub(super) const HEADERS_MAX: usize = 256;
 /// What is read ahead of the service, and what is written ahead of the client: enough for a head.
 const BUFFER_MAX: usize = HEAD_SIZE_MAX;
 
-/// Serves the requests of one connection until it ends, or for as long as `drain` leaves it.
+/// Serves the requests of one connection until it ends, or for as long as `drain` leaves it. `reset`
+/// makes the stream break when it is dropped, instead of coming to its end.
 ///
 /// # Errors
 ///
 /// Returns why it did not end well, as one of a few words.
 pub(super) async fn serve<I, S, B>(
     stream: I,
+    reset: fn(&I),
     service: S,
     limits: Limits,
     drain: &Drain,
@@ -58,7 +60,7 @@ where
         .timer(Heads(Arc::clone(&watch)))
         // How long is not heeded; that there is one makes hyper ask its timer.
         .header_read_timeout(Duration::ZERO);
-    let stream = TokioIo::new(Watched { stream, watch: Arc::clone(&watch) });
+    let stream = TokioIo::new(Watched { stream, reset, watch: Arc::clone(&watch) });
     let _cut = CutWhenDropped(Arc::clone(&watch));
     let service = PerRequest { service, watch: Arc::clone(&watch) };
     let mut connection = http.serve_connection(stream, service);
@@ -153,6 +155,7 @@ struct PerRequest<S> {
 impl<S, B> hyper::service::Service<Request<Incoming>> for PerRequest<S>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone,
+    B: http_body::Body,
 {
     type Response = Response<B>;
     type Error = S::Error;
@@ -163,6 +166,7 @@ where
         let asked = Asked {
             upgrade: request.headers().contains_key(header::UPGRADE),
             connect: *request.method() == Method::CONNECT,
+            old: request.version() == Version::HTTP_10,
         };
         let future = self.service.clone().oneshot(request.map(Body::new));
         Answer { future, watch: Arc::clone(&self.watch), asked, switching: None }
@@ -174,6 +178,8 @@ where
 struct Asked {
     upgrade: bool,
     connect: bool,
+    /// Whether its client knows no chunks.
+    old: bool,
 }
 
 impl Asked {
@@ -181,6 +187,13 @@ impl Asked {
     fn is_granted_by<B>(self, answer: &Response<B>) -> bool {
         (self.upgrade && answer.status() == StatusCode::SWITCHING_PROTOCOLS)
             || (self.connect && answer.status().is_success())
+    }
+
+    /// Tells whether only the end of the connection is that of an answer.
+    fn is_open_ended<B: http_body::Body>(self, answer: &Response<B>) -> bool {
+        self.old
+            && answer.body().size_hint().exact().is_none()
+            && !answer.headers().contains_key(header::CONTENT_LENGTH)
     }
 }
 
@@ -199,6 +212,7 @@ pin_project_lite::pin_project! {
 impl<F, B, E> Future for Answer<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: http_body::Body,
 {
     type Output = F::Output;
 
@@ -212,6 +226,9 @@ where
             this.watch.hold.want();
             *this.switching = Some(Box::new(response));
             return Poll::Pending;
+        }
+        if this.asked.is_open_ended(&response) {
+            this.watch.begins_open_ended();
         }
         // Of a connection that changes its protocol the field says to which.
         if this.watch.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -55,7 +55,7 @@ impl Served {
             let drain = Arc::clone(&drain);
             async move {
                 let opened = Instant::now();
-                let ended = serve(stream, service, limits, &drain).await;
+                let ended = serve(stream, |_| {}, service, limits, &drain).await;
                 (ended, opened.elapsed().as_secs())
             }
         });
@@ -444,7 +444,7 @@ async fn the_word_given_before_is_heard() {
     drain.begun().await;
     let service =
         service_fn(|_: Request<Body>| ready(Ok::<_, Infallible>(Response::new(Body::default()))));
-    assert_eq!(serve(stream, service, LIMITS, &drain).await, Ok(()));
+    assert_eq!(serve(stream, |_| {}, service, LIMITS, &drain).await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,6 +95,8 @@ pub(super) struct Watch {
     old: AtomicBool,
     /// Whether the request that was noted last has a body of which more may come.
     uploads: AtomicBool,
+    /// Whether an answer is under way of which only the end of the connection is the end.
+    open_ended: AtomicBool,
     /// Whether the stream was shut down.
     shut: AtomicBool,
 }
@@ -138,6 +140,7 @@ impl Watch {
             requests: AtomicU64::new(0),
             old: AtomicBool::new(false),
             uploads: AtomicBool::new(false),
+            open_ended: AtomicBool::new(false),
             shut: AtomicBool::new(false),
         }
     }
@@ -158,6 +161,11 @@ impl Watch {
             due(grows_old, self.limits.keep_alive, Due::Old),
         ];
         dues.into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// Notes an answer that ends with the connection.
+    pub(super) fn begins_open_ended(&self) {
+        self.open_ended.store(true, Ordering::Relaxed);
     }
 
     /// Tells whether the stream was shut down.
@@ -184,6 +192,7 @@ impl Watch {
     fn waits_for_head(&self) {
         // There is a next one only after the end of a body.
         self.uploads.store(false, Ordering::Relaxed);
+        self.open_ended.store(false, Ordering::Relaxed);
         // The first head is waited for from accepting on.
         if self.head.get().is_none() {
             self.idle.set(self.now());
@@ -304,6 +313,8 @@ impl Drop for Head {
 /// The stream of a connection, which notes what comes and goes.
 pub(super) struct Watched<I> {
     pub(super) stream: I,
+    /// Makes the stream break when it is dropped.
+    pub(super) reset: fn(&I),
     pub(super) watch: Arc<Watch>,
 }
 
@@ -393,6 +404,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         if self.watch.linger.get().is_none() {
             let ended = self.stream().poll_shutdown(cx);
             ready!(self.note(ended))?;
+            // All is written, and this is its end.
+            self.watch.open_ended.store(false, Ordering::Relaxed);
         }
         // Were it closed with something unread, the system would reset it, and the client might lose
         // the answer for that. RFC 9112 §9.6
@@ -406,6 +419,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
 
 impl<I> Drop for Watched<I> {
     fn drop(&mut self) {
+        // Else a part of the answer would look like all of it.
+        if self.watch.open_ended.load(Ordering::Relaxed) {
+            (self.reset)(&self.stream);
+        }
         self.watch.hold.dropped();
     }
 }
