@@ -68,6 +68,7 @@ where
     let mut drained = drain.listen();
     let served = poll_fn(|cx| {
         if drained.hears(cx) {
+            watch.drains();
             Pin::new(&mut connection).graceful_shutdown();
         }
         let ended = poll_end(&mut connection, &watch, &mut deadline, cx);

@@ -217,6 +217,25 @@ async fn an_upload_that_was_answered_is_not_taken_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upload_that_was_answered_does_not_keep_a_server_up() {
+    let check = async |answered_after: u64, word_after: u64, expected: u64| {
+        let mut served = Served::by(service_fn(move |_: Request<Body>| async move {
+            sleep(seconds(answered_after)).await;
+            Ok(Response::new(Body::from("hello")))
+        }));
+        served.send(UPLOAD).await;
+        sleep(seconds(word_after)).await;
+        served.drain.begin();
+        served.receive().await;
+        assert_eq!(served.end().await, (Ok(()), expected));
+    };
+    check(0, 2, 3).await;
+    check(3, 1, 4).await;
+    // It ends anyway.
+    check(0, 5, 5).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn whose_upload_was_read_to_its_end_is_not_waited_for() {
     let limits = Limits { requests: 2, ..LIMITS };
     let mut served = Served::within(

@@ -53,7 +53,7 @@
 //! | taking no more of an answer for `idle_timeout` | close |
 //! | staying for longer than [`client_keep_alive`](ServerBuilder::client_keep_alive) | the next answer says `Connection: close` |
 //! | a request body that stalls | the service's affair; a `LoadBalancer` answers 408 |
-//! | going on with a request that was answered before its end | what comes is dropped, so that the answer is read: for 30 s, with pauses of 5 s at most; then close |
+//! | going on with a request that was answered before its end | what comes is dropped, so that the answer is read: for 30 s, with pauses of 5 s at most; for 1 s once the server ends; then close |
 //! | silence on a connection that was taken over | the service's affair; a `LoadBalancer` closes it |
 //! | leaving | the request's future or the response's body is dropped |
 //! | speaking HTTP/1.0, when an answer without a length breaks off or is cut | a reset: a close would make it a whole one |

@@ -56,6 +56,10 @@ const LINGER: Duration = Duration::from_secs(30);
 /// How long it may pause in that, and take to close then: nginx's number, too.
 const LINGER_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long it may go on once the server is to end: time for the answer to be read, of which the client
+/// may not have known, and no reason to keep a server up.
+const LINGER_DRAINED: Duration = Duration::from_secs(1);
+
 /// How much of that is read at once.
 const DISCARDED: usize = 8 * 1024;
 
@@ -87,6 +91,7 @@ pub(super) struct Watch {
     write: Since,
     linger: Since,
     pause: Since,
+    drained: Since,
     pub(super) hold: Hold,
     /// Whether any of the head that is waited for has come.
     begun: AtomicBool,
@@ -134,6 +139,7 @@ impl Watch {
             write: not(),
             linger: not(),
             pause: not(),
+            drained: not(),
             hold: Hold::default(),
             begun: AtomicBool::new(false),
             refused: AtomicBool::new(false),
@@ -158,9 +164,20 @@ impl Watch {
             due(self.write.get(), self.limits.idle, Due::Late(Late::Write)),
             due(self.linger.get(), LINGER, Due::Late(Late::Idle)),
             due(self.pause.get(), LINGER_PAUSE, Due::Late(Late::Idle)),
+            due(self.lingers_drained(), LINGER_DRAINED, Due::Late(Late::Idle)),
             due(grows_old, self.limits.keep_alive, Due::Old),
         ];
         dues.into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// Notes that the server is to end.
+    pub(super) fn drains(&self) {
+        self.drained.set(self.now());
+    }
+
+    /// Returns since when the client goes on with its request although the server is to end.
+    fn lingers_drained(&self) -> Option<Duration> {
+        Some(self.drained.get()?.max(self.linger.get()?))
     }
 
     /// Notes an answer that ends with the connection.
