@@ -5,7 +5,7 @@ mod support;
 use std::{
     convert::Infallible,
     future::{pending, ready},
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, ErrorKind, Read},
     net::{SocketAddr, TcpListener},
     process::{Command, Stdio},
     sync::{
@@ -16,7 +16,11 @@ use std::{
 };
 
 use axum::{Extension, Router, routing::get};
+use bytes::Bytes;
+use futures_util::stream;
 use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use pointsman::{
     Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     server::{BuildError, Drained, ForPeer, Server, ServerBuilder, WithPeer},
@@ -24,12 +28,12 @@ use pointsman::{
 use support::{SOON, examples::example, until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::{Notify, oneshot},
     task::JoinHandle,
     time::timeout,
 };
-use tower::service_fn;
+use tower::{BoxError, service_fn};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -284,14 +288,14 @@ async fn a_client_that_reads_nothing_is_cut() {
     let dropped = Arc::new(AtomicBool::new(false));
     struct Endless(Arc<AtomicBool>);
     impl http_body::Body for Endless {
-        type Data = bytes::Bytes;
+        type Data = Bytes;
         type Error = Infallible;
         fn poll_frame(
             self: std::pin::Pin<&mut Self>,
             _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
-            let chunk = bytes::Bytes::from_static(&[7; 64 * 1024]);
-            std::task::Poll::Ready(Some(Ok(http_body::Frame::data(chunk))))
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let chunk = Bytes::from_static(&[7; 64 * 1024]);
+            std::task::Poll::Ready(Some(Ok(Frame::data(chunk))))
         }
     }
     impl Drop for Endless {
@@ -307,9 +311,147 @@ async fn a_client_that_reads_nothing_is_cut() {
     };
     let builder = local().idle_timeout(Duration::from_millis(200));
     let running = Running::start(builder, WithPeer(service));
+    for (version, expected) in [
+        ("HTTP/1.1", Ok(())),
+        // It would take what the system holds for the whole answer.
+        ("HTTP/1.0", Err(ErrorKind::ConnectionReset)),
+    ] {
+        let mut client = running.connect().await;
+        client.send(&format!("GET / {version}\r\nHost: a\r\n\r\n")).await;
+        until("the body is dropped", || dropped.swap(false, Ordering::SeqCst)).await;
+        assert_eq!(read_out(&mut client.0).await.0, expected, "{version}");
+    }
+}
+
+// What breaks off, or comes early.
+
+/// Whether a connection ended as it should, and what came over it before.
+async fn read_out(stream: &mut TcpStream) -> (Result<(), ErrorKind>, Vec<u8>) {
+    let mut all = Vec::new();
+    let ended = timeout(SOON, stream.read_to_end(&mut all)).await.expect("it ends");
+    (ended.map(drop).map_err(|error| error.kind()), all)
+}
+
+/// Answers with "hello", and when it is told so with a rest, or with what went wrong.
+fn in_parts(go_on: &Arc<Notify>, rest: Option<&'static str>) -> impl ForPeer {
+    let go_on = Arc::clone(go_on);
+    WithPeer(service_fn(move |_: Request<Body>| {
+        let go_on = Arc::clone(&go_on);
+        let parts = stream::unfold(0, move |part| {
+            let go_on = Arc::clone(&go_on);
+            async move {
+                let text = match part {
+                    0 => Some("hello"),
+                    1 => {
+                        go_on.notified().await;
+                        rest
+                    }
+                    _ => return None,
+                };
+                let text = text.ok_or_else(|| BoxError::from("the target is gone"));
+                Some((text.map(|text| Frame::data(Bytes::from_static(text.as_bytes()))), part + 1))
+            }
+        });
+        ready(Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(parts)))))
+    }))
+}
+
+/// Asks for an answer in parts, and reads the first.
+async fn ask_for_parts(running: &Running, version: &str) -> Client {
     let mut client = running.connect().await;
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    until("the body is dropped", || dropped.load(Ordering::SeqCst)).await;
+    client.send(&format!("GET / {version}\r\nHost: a\r\n\r\n")).await;
+    let mut begun = Vec::new();
+    while !begun.windows(5).any(|window| window == b"hello") {
+        assert_ne!(timeout(SOON, client.0.read_buf(&mut begun)).await.unwrap().unwrap(), 0);
+    }
+    client
+}
+
+/// They take the end of the connection for that of the answer.
+#[tokio::test]
+async fn an_answer_without_a_length_that_breaks_off_is_no_whole_one_to_clients_of_http_1_0() {
+    let check = async |version, rest, expected: Result<&str, ErrorKind>| {
+        let go_on = Arc::new(Notify::new());
+        let running = Running::start(local(), in_parts(&go_on, rest));
+        let mut client = ask_for_parts(&running, version).await;
+        go_on.notify_one();
+        let (ended, rest) = read_out(&mut client.0).await;
+        let rest = String::from_utf8(rest).unwrap();
+        assert_eq!(ended.map(|()| rest.trim_start()), expected, "{version}");
+    };
+    check("HTTP/1.0", Some("world"), Ok("world")).await;
+    check("HTTP/1.0", None, Err(ErrorKind::ConnectionReset)).await;
+    // To others it is not whole without a last chunk.
+    let closes = "HTTP/1.1\r\nConnection: close";
+    check(closes, Some("world"), Ok("5\r\nworld\r\n0\r\n\r\n")).await;
+    check(closes, None, Ok("")).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_a_length_that_is_cut_is_no_whole_one_to_clients_of_http_1_0() {
+    let go_on = Arc::new(Notify::new());
+    let builder = local().drain_timeout(Duration::from_millis(1));
+    let mut running = Running::start(builder, in_parts(&go_on, None));
+    let mut client = ask_for_parts(&running, "HTTP/1.0").await;
+    running.stop();
+    assert_eq!(running.cut().await, 1);
+    assert_eq!(read_out(&mut client.0).await, (Err(ErrorKind::ConnectionReset), Vec::new()));
+}
+
+/// Answers before the end of an upload, with so many bytes.
+fn hasty(length: usize) -> impl ForPeer {
+    WithPeer(service_fn(move |request: Request<Body>| {
+        drop(request);
+        let answer = Response::builder().status(413).body(Body::from("x".repeat(length)));
+        ready(Ok::<_, Infallible>(answer.unwrap()))
+    }))
+}
+
+/// A client that has sent a head and a part of its body; it takes little at once.
+async fn uploading(running: &Running, head: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(running.addresses[0]).await.unwrap();
+    stream
+        .write_all(format!("{head}content-length: 10000000\r\n\r\nxxx").as_bytes())
+        .await
+        .unwrap();
+    stream
+}
+
+/// What hyper would take the connection over for must not make it forget what it has to write.
+const UPLOADS: [&str; 3] = [
+    "POST /up HTTP/1.1\r\nhost: a\r\n",
+    "POST /up HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n",
+    // Of a request before it is spoken of no more.
+    "GET / HTTP/1.1\r\nhost: a\r\nupgrade: x\r\n\r\nPOST /up HTTP/1.1\r\nhost: a\r\n",
+];
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_an_upload_comes_to_its_end() {
+    let length = 20_000_000;
+    let running = Running::start(local(), hasty(length));
+    for head in &UPLOADS[..2] {
+        let mut client = uploading(&running, head).await;
+        // What the kernel holds is far less; the server waits for the client to take the rest.
+        client.readable().await.unwrap();
+        let (ended, answer) = read_out(&mut client).await;
+        let (_, body) = std::str::from_utf8(&answer).unwrap().split_once("\r\n\r\n").unwrap();
+        assert_eq!((ended, body.len()), (Ok(()), length), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_was_answered_is_taken_on_so_that_the_answer_is_not_lost() {
+    let running = Running::start(local(), hasty(5));
+    for head in UPLOADS {
+        let mut client = uploading(&running, head).await;
+        // More than the kernel holds.
+        timeout(SOON, client.write_all(&vec![b'x'; 9_000_000])).await.unwrap().unwrap();
+        let (ended, answer) = read_out(&mut client).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!((ended, answer.ends_with("\r\n\r\nxxxxx")), (Ok(()), true), "{head}: {answer}");
+    }
 }
 
 // How it ends.

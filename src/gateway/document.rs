@@ -1,6 +1,6 @@
 //! A whole document: read, checked, and looked at for what was probably not meant.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use super::{
     attributes::{self, Attributes},
@@ -15,6 +15,7 @@ use super::{
     security_group::SecurityGroups,
 };
 use crate::{
+    endpoint::Transport,
     proxy::{DesyncMode, ForwardedFor},
     server::Limits,
 };
@@ -137,21 +138,21 @@ impl Document {
         // ALB has one timeout for both.
         self.limits.head = self.limits.head.min(idle_timeout);
         self.limits.keep_alive = attributes.seconds(attributes::CLIENT_KEEP_ALIVE);
-        let known = self.read_groups(object, idle_timeout, report);
+        let known = self.read_groups(object, &transport(&attributes), report);
         self.read_listeners(object, &known, report);
     }
 
     fn read_groups(
         &mut self,
         object: &Object<'_>,
-        idle_timeout: Duration,
+        transport: &Transport,
         report: &mut Report,
     ) -> Vec<KnownGroup> {
         let Some(list) = object.get("TargetGroups") else { return Vec::new() };
         let mut known: Vec<KnownGroup> = Vec::new();
         let mut names = HashSet::new();
         for item in list.list(report) {
-            let Some((group, plan)) = group::read(&item, idle_timeout, report) else { continue };
+            let Some((group, plan)) = group::read(&item, transport, report) else { continue };
             // A reference may be either, so neither may be taken.
             let own = [Some(group.name.to_string()), group.arn.clone()];
             for name in own.into_iter().flatten() {
@@ -206,6 +207,18 @@ fn http(attributes: &Attributes) -> HttpPlan {
             _ => DesyncMode::Defensive,
         },
         drop_invalid_header_fields: attributes.is(attributes::DROP_INVALID, "true"),
+    }
+}
+
+/// Reads how targets are reached. What ALB keeps idle connections for by default is as long as common
+/// servers do, so that only who asks for it gets it.
+fn transport(attributes: &Attributes) -> Transport {
+    let idle_timeout = attributes.seconds(attributes::IDLE_TIMEOUT);
+    let transport = Transport::new().answer_timeout(idle_timeout).idle_timeout(idle_timeout);
+    if attributes.gives(attributes::IDLE_TIMEOUT) {
+        transport.connection_idle_timeout(idle_timeout)
+    } else {
+        transport
     }
 }
 

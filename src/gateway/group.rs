@@ -14,10 +14,6 @@ use crate::{endpoint::Transport, grammar, id::GroupName, target::Target};
 /// The longest name of a group, in characters.
 const NAME_MAX: usize = 32;
 
-/// What the pooled connections of a group are kept for at most: less than the 60 s after which
-/// common servers close.
-const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(55);
-
 /// What others have to know of a group, even of one that is wrong.
 #[derive(Clone, Debug)]
 pub(super) struct KnownGroup {
@@ -29,7 +25,7 @@ pub(super) struct KnownGroup {
 /// Reads a group: what others have to know of it, and the plan for it if it is right.
 pub(super) fn read(
     item: &Node<'_>,
-    idle_timeout: Duration,
+    transport: &Transport,
     report: &mut Report,
 ) -> Option<(KnownGroup, Option<GroupPlan>)> {
     let object = item.object(fields::TARGET_GROUP, report)?;
@@ -56,10 +52,7 @@ pub(super) fn read(
             .is(attributes::ALGORITHM, attributes::LEAST_OUTSTANDING_REQUESTS),
         sticky: sticky.then(|| attributes.seconds(attributes::STICKINESS_DURATION)),
         deregistration_delay: attributes.seconds(attributes::DEREGISTRATION_DELAY),
-        transport: Transport::new()
-            .answer_timeout(idle_timeout)
-            .idle_timeout(idle_timeout)
-            .connection_idle_timeout(idle_timeout.min(CONNECTION_IDLE_MAX)),
+        transport: transport.clone(),
         check,
     };
     let name = GroupName::from(name?);

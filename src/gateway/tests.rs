@@ -8,6 +8,7 @@ use super::{
     fields,
     reader::{Known, Use, any_of},
 };
+use crate::endpoint::Transport;
 
 /// Objects of a document and their fields.
 const OBJECTS: &[(&str, &[Known])] = &[
@@ -63,7 +64,9 @@ is not listed is an error, as is a value that ALB does not admit.
 Of the rest: `TargetGroupStickinessConfig` is honoured only with `Enabled` false. A target's `Id` is an
 address or a host name, for `TargetType` `instance` too. Targets get an `X-Amzn-Trace-Id` as at ALB, and
 never what a client sends as `X-Amzn-Mtls-*`, `X-Amzn-Tls-*` or `X-Amzn-Oidc-*`. Of requests with more
-than 256 fields, or a head of more than 64 KiB, which ALB answers 400, the status is 431.
+than 256 fields, or a head of more than 64 KiB, which ALB answers 400, the status is 431. Where
+`idle_timeout.timeout_seconds` is not given, an idle connection to a target is closed after 55 s, not 60:
+common servers close it then, and a request that is on its way to it might be lost.
 ";
 
 fn names(known: &[Known], becomes: impl Fn(Use) -> bool) -> String {
@@ -184,4 +187,31 @@ fn how_long_clients_may_take_and_stay_is_what_the_attributes_say() {
     check(&[("client_keep_alive.seconds", "60")], 60, 30, 60);
     check(&[("idle_timeout.timeout_seconds", "4000")], 4000, 30, 3600);
     check(&[("idle_timeout.timeout_seconds", "7")], 7, 7, 3600);
+}
+
+#[test]
+fn connections_to_targets_are_kept_for_the_idle_timeout_that_is_given() {
+    fn check(given: Option<&str>, silent: u64, kept: u64) {
+        let given = given.map(
+            |seconds| serde_json::json!({"Key": "idle_timeout.timeout_seconds", "Value": seconds}),
+        );
+        let document = serde_json::json!({
+            "LoadBalancerAttributes": Vec::from_iter(given),
+            "TargetGroups": [{"TargetGroupName": "web", "Protocol": "HTTP", "Port": 80}],
+            "Listeners": [{"Protocol": "HTTP", "Port": 80, "DefaultActions": [{
+                "Type": "forward", "TargetGroupArn": "web"
+            }]}]
+        });
+        let document = Document::parse(&document.to_string()).unwrap();
+        let [silent, kept] = [silent, kept].map(Duration::from_secs);
+        let expected = Transport::new()
+            .answer_timeout(silent)
+            .idle_timeout(silent)
+            .connection_idle_timeout(kept);
+        assert_eq!(document.groups[0].settings.transport, expected);
+    }
+    check(None, 60, 55);
+    check(Some("60"), 60, 60);
+    check(Some("4000"), 4000, 4000);
+    check(Some("7"), 7, 7);
 }

@@ -126,6 +126,12 @@ fn without_a_peer_nobody_vouches_for_the_client() {
         ("x-forwarded-for", "1.1.1.1"),
         ("x-forwarded-proto", "https"),
         ("x-forwarded-port", "1"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-host", "evil.example"),
+        ("X-Forwarded-Prefix", "/admin"),
+        ("x-forwarded-client-cert", "Subject=a"),
+        ("x-forwarded-anything", "1"),
+        ("x-forwarded-", "1"),
         ("forwarded", "for=1.1.1.1"),
         ("x-real-ip", "1.1.1.1"),
         ("x_forwarded_for", "1.1.1.1"),
@@ -133,6 +139,8 @@ fn without_a_peer_nobody_vouches_for_the_client() {
     ];
     check(&forged, None, &[]);
     check_with(&trusting(&["0.0.0.0/0", "::/0"]).forwarded(true), &forged, None, &[]);
+    let others = [("x-forwarded", "1"), ("x-forward-for", "1"), ("y-x-forwarded-for", "1")];
+    check(&others, None, &others);
 }
 
 #[test]

@@ -63,9 +63,11 @@ impl Introduction {
     }
 }
 
-/// Removes what nobody vouches for.
+/// Removes what nobody vouches for: every X-Forwarded-*, which tells of the client or of what it asked
+/// for.
 pub(super) fn disown(headers: &mut HeaderMap) {
-    for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_PORT] {
+    let told = headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-"));
+    for name in told.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
 }

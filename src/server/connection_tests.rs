@@ -55,7 +55,7 @@ impl Served {
             let drain = Arc::clone(&drain);
             async move {
                 let opened = Instant::now();
-                let ended = serve(stream, service, limits, &drain).await;
+                let ended = serve(stream, |_| {}, service, limits, &drain).await;
                 (ended, opened.elapsed().as_secs())
             }
         });
@@ -214,6 +214,25 @@ async fn an_upload_that_was_answered_is_not_taken_for_ever() {
     };
     sending.await;
     assert_eq!(slow.end().await, (Ok(()), 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_was_answered_does_not_keep_a_server_up() {
+    let check = async |answered_after: u64, word_after: u64, expected: u64| {
+        let mut served = Served::by(service_fn(move |_: Request<Body>| async move {
+            sleep(seconds(answered_after)).await;
+            Ok(Response::new(Body::from("hello")))
+        }));
+        served.send(UPLOAD).await;
+        sleep(seconds(word_after)).await;
+        served.drain.begin();
+        served.receive().await;
+        assert_eq!(served.end().await, (Ok(()), expected));
+    };
+    check(0, 2, 3).await;
+    check(3, 1, 4).await;
+    // It ends anyway.
+    check(0, 5, 5).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -444,7 +463,7 @@ async fn the_word_given_before_is_heard() {
     drain.begun().await;
     let service =
         service_fn(|_: Request<Body>| ready(Ok::<_, Infallible>(Response::new(Body::default()))));
-    assert_eq!(serve(stream, service, LIMITS, &drain).await, Ok(()));
+    assert_eq!(serve(stream, |_| {}, service, LIMITS, &drain).await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -469,14 +488,18 @@ type Taken = TokioIo<hyper::upgrade::Upgraded>;
 
 /// A connection that its service has taken over; the client has the answer.
 async fn taken_over() -> (Served, Taken) {
+    taken_over_by(UPGRADE, 101).await
+}
+
+async fn taken_over_by(request: &str, status: u16) -> (Served, Taken) {
     let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
     let mut served = Served::by(service_fn(move |mut request: Request<Body>| {
         let (give, upgrade) = (give.clone(), hyper::upgrade::on(&mut request));
         tokio::spawn(async move { give.send(TokioIo::new(upgrade.await.unwrap())).ok() });
-        let answer = Response::builder().status(101).header("upgrade", "x");
+        let answer = Response::builder().status(status).header("upgrade", "x");
         ready(Ok(answer.body(Body::default()).unwrap()))
     }));
-    served.send(UPGRADE).await;
+    served.send(request).await;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(served.client.read_u8().await.unwrap());
@@ -502,6 +525,17 @@ async fn a_connection_that_was_taken_over_has_no_limits_and_ends_with_its_stream
     assert!(!served.ended.is_finished());
     drop(taken);
     assert_eq!(served.end().await, (Ok(()), 3000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_is_granted_takes_the_connection_over() {
+    let request = "CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\nx";
+    let (mut served, mut taken) = taken_over_by(request, 200).await;
+    assert_eq!(taken.read_u8().await.unwrap(), b'x');
+    taken.write_all(b"hello").await.unwrap();
+    assert_eq!(served.receive().await, "hello");
+    drop(taken);
+    assert_eq!(served.end().await, (Ok(()), 0));
 }
 
 #[tokio::test(start_paused = true)]

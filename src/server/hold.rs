@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 /// What the task of a connection and the stream below hyper share.
 #[derive(Default)]
 pub(super) struct Hold {
+    /// Whether an answer is there that gives the stream away.
+    wanted: AtomicBool,
     /// Whether the stream may be taken. Of all others nothing more is looked at.
     offered: AtomicBool,
     taken: Mutex<Taken>,
@@ -39,7 +41,17 @@ pub(super) enum Waits {
 }
 
 impl Hold {
-    /// Says that the request being served may take the stream.
+    /// Says that an answer gives the stream away, which waits until it is offered.
+    pub(super) fn want(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether an answer waits to give the stream away.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Says that the stream may be taken.
     pub(super) fn offer(&self) {
         self.offered.store(true, Ordering::Relaxed);
     }

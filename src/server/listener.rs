@@ -140,9 +140,15 @@ async fn connect<P: ForPeer>(
     // These fail for a connection that is gone.
     let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) else { return };
     let service = served.for_peer(Peer::new(client).local(local));
-    if let Err(reason) = connection::serve(stream, service, limits, &drain).await {
+    if let Err(reason) = connection::serve(stream, reset, service, limits, &drain).await {
         tracing::debug!(%client, %local, reason, "a connection ended badly");
     }
+}
+
+/// Makes a connection end by a reset when it is closed.
+fn reset(stream: &TcpStream) {
+    // It fails for one that is gone.
+    _ = stream.set_zero_linger();
 }
 
 /// Waits for the connections until the deadline, and cuts the rest.

@@ -53,8 +53,14 @@
 //! | taking no more of an answer for `idle_timeout` | close |
 //! | staying for longer than [`client_keep_alive`](ServerBuilder::client_keep_alive) | the next answer says `Connection: close` |
 //! | a request body that stalls | the service's affair; a `LoadBalancer` answers 408 |
+//! | going on with a request that was answered before its end | what comes is dropped, so that the answer is read: for 30 s, with pauses of 5 s at most; for 1 s once the server ends; then close |
 //! | silence on a connection that was taken over | the service's affair; a `LoadBalancer` closes it |
 //! | leaving | the request's future or the response's body is dropped |
+//! | speaking HTTP/1.0, when an answer without a length breaks off or is cut | a reset: a close would make it a whole one |
+//!
+//! A server of hyper's without this one around it, such as axum's, closes in the last case. One that
+//! is told `with_upgrades` may lose the end of an answer that comes before the end of its request, if
+//! any request on the connection had an `Upgrade`; here no answer is lost by that.
 //!
 //! What ends badly is one `tracing` event at level debug, with a `reason`: `head_too_large`,
 //! `malformed`, `head_timeout`, `write_timeout`, `client_left`, `service_failed`, `io`.

@@ -56,6 +56,10 @@ const LINGER: Duration = Duration::from_secs(30);
 /// How long it may pause in that, and take to close then: nginx's number, too.
 const LINGER_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long it may go on once the server is to end: time for the answer to be read, of which the client
+/// may not have known, and no reason to keep a server up.
+const LINGER_DRAINED: Duration = Duration::from_secs(1);
+
 /// How much of that is read at once.
 const DISCARDED: usize = 8 * 1024;
 
@@ -87,6 +91,7 @@ pub(super) struct Watch {
     write: Since,
     linger: Since,
     pause: Since,
+    drained: Since,
     pub(super) hold: Hold,
     /// Whether any of the head that is waited for has come.
     begun: AtomicBool,
@@ -95,6 +100,10 @@ pub(super) struct Watch {
     old: AtomicBool,
     /// Whether the request that was noted last has a body of which more may come.
     uploads: AtomicBool,
+    /// Whether an answer is under way of which only the end of the connection is the end.
+    open_ended: AtomicBool,
+    /// Whether the stream was shut down.
+    shut: AtomicBool,
 }
 
 /// Since when something is waited for, in microseconds from when the connection was opened.
@@ -130,12 +139,15 @@ impl Watch {
             write: not(),
             linger: not(),
             pause: not(),
+            drained: not(),
             hold: Hold::default(),
             begun: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             old: AtomicBool::new(false),
             uploads: AtomicBool::new(false),
+            open_ended: AtomicBool::new(false),
+            shut: AtomicBool::new(false),
         }
     }
 
@@ -152,9 +164,30 @@ impl Watch {
             due(self.write.get(), self.limits.idle, Due::Late(Late::Write)),
             due(self.linger.get(), LINGER, Due::Late(Late::Idle)),
             due(self.pause.get(), LINGER_PAUSE, Due::Late(Late::Idle)),
+            due(self.lingers_drained(), LINGER_DRAINED, Due::Late(Late::Idle)),
             due(grows_old, self.limits.keep_alive, Due::Old),
         ];
         dues.into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// Notes that the server is to end.
+    pub(super) fn drains(&self) {
+        self.drained.set(self.now());
+    }
+
+    /// Returns since when the client goes on with its request although the server is to end.
+    fn lingers_drained(&self) -> Option<Duration> {
+        Some(self.drained.get()?.max(self.linger.get()?))
+    }
+
+    /// Notes an answer that ends with the connection.
+    pub(super) fn begins_open_ended(&self) {
+        self.open_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether the stream was shut down.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Relaxed)
     }
 
     /// Notes a request, and whether it has a body.
@@ -176,6 +209,7 @@ impl Watch {
     fn waits_for_head(&self) {
         // There is a next one only after the end of a body.
         self.uploads.store(false, Ordering::Relaxed);
+        self.open_ended.store(false, Ordering::Relaxed);
         // The first head is waited for from accepting on.
         if self.head.get().is_none() {
             self.idle.set(self.now());
@@ -206,11 +240,11 @@ impl Watch {
         }
     }
 
-    /// Notes that nothing more is written; returns whether more is to be read nevertheless. Of a stream
-    /// that may be taken over that is not known here.
+    /// Notes that nothing more is written; returns whether more is to be read nevertheless. What
+    /// follows on a stream that was taken over is not known here.
     fn lingers(&self) -> bool {
         let lingers = self.uploads.load(Ordering::Relaxed) && !self.hold.is_offered();
-        if lingers {
+        if lingers && self.linger.get().is_none() {
             let now = self.now();
             self.linger.set(now);
             self.pause.set(now);
@@ -296,6 +330,8 @@ impl Drop for Head {
 /// The stream of a connection, which notes what comes and goes.
 pub(super) struct Watched<I> {
     pub(super) stream: I,
+    /// Makes the stream break when it is dropped.
+    pub(super) reset: fn(&I),
     pub(super) watch: Arc<Watch>,
 }
 
@@ -385,18 +421,25 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         if self.watch.linger.get().is_none() {
             let ended = self.stream().poll_shutdown(cx);
             ready!(self.note(ended))?;
-            if !self.watch.lingers() {
-                return Poll::Ready(Ok(()));
-            }
+            // All is written, and this is its end.
+            self.watch.open_ended.store(false, Ordering::Relaxed);
         }
         // Were it closed with something unread, the system would reset it, and the client might lose
         // the answer for that. RFC 9112 §9.6
-        self.poll_discard(cx).map(Ok)
+        if self.watch.lingers() {
+            ready!(self.poll_discard(cx));
+        }
+        self.watch.shut.store(true, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<I> Drop for Watched<I> {
     fn drop(&mut self) {
+        // Else a part of the answer would look like all of it.
+        if self.watch.open_ended.load(Ordering::Relaxed) {
+            (self.reset)(&self.stream);
+        }
         self.watch.hold.dropped();
     }
 }

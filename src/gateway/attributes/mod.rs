@@ -99,6 +99,10 @@ impl Attributes {
         given.or_else(default).unwrap_or_default()
     }
 
+    pub(super) fn gives(&self, key: &str) -> bool {
+        self.given.contains_key(key)
+    }
+
     pub(super) fn is(&self, key: &str, value: &str) -> bool {
         self.text(key) == value
     }

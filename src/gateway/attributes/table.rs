@@ -13,7 +13,8 @@ use super::values::{
 #[derive(Debug)]
 pub(in crate::gateway) struct Attribute {
     pub(in crate::gateway) key: &'static str,
-    /// What ALB takes if it is not given; to give it says the same.
+    /// What ALB takes if it is not given; to give it says the same, but for how long idle connections
+    /// are kept.
     pub(in crate::gateway) default: &'static str,
     pub(in crate::gateway) values: Values,
     pub(in crate::gateway) becomes: Becomes,
@@ -68,6 +69,8 @@ const NO_LOGS: &str = "there is no bucket to write logs to";
 const NO_APP_COOKIE: &str = "sessions are not kept by an application's cookie yet";
 const NO_THRESHOLD: &str = "all targets get traffic only when none is healthy, yet";
 const NO_TLS: &str = "there is no TLS yet, so that no such field is written";
+const NO_HTTP2: &str = "there is no TLS and so no HTTP/2, and names of fields may be what HTTP/1.1 \
+                        admits";
 const NO_HEADERS: &str = "answers are not changed yet";
 
 /// ModifyTargetGroupAttributes.
@@ -189,8 +192,7 @@ pub(in crate::gateway) const LOAD_BALANCER: &[Attribute] = &[
     ),
     attribute(XFF_CLIENT_PORT, "false", Boolean, Honoured),
     attribute(XFF_MODE, "append", OneOf(&["append", "preserve", "remove"]), Honoured),
-    // Without TLS neither of the two offers HTTP/2.
-    attribute("routing.http2.enabled", "true", Boolean, Honoured),
+    attribute("routing.http2.enabled", "true", Boolean, IgnoredUnless(&["false"], NO_HTTP2)),
     attribute(
         "load_balancing.cross_zone.enabled",
         "true",
