@@ -4,10 +4,7 @@ use std::{convert::Infallible, net::SocketAddr};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use pointsman::{Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup};
 use tokio::net::TcpListener;
 
@@ -32,7 +29,7 @@ async fn main() -> Result<(), BoxError> {
                 continue;
             }
         };
-        let service = TowerToHyperService::new(balancer.for_peer(Peer::new(client).local(local)));
+        let service = balancer.for_peer(Peer::new(client).local(local));
         tokio::spawn(async move {
             let mut http = http1::Builder::new();
             // Without a timer hyper waits for the head of a request for ever.

@@ -61,7 +61,7 @@ type Floors = Rules<Sticky<Retry<Select<Health<Forward>>>>>;
 ///
 /// In axum, `fallback_service(balancer)` and `route_service("/api/{*rest}", balancer)` keep the
 /// whole path. Under `nest_service("/api", balancer)` the rules, `#{path}` and the targets see the
-/// rest of the path only. In hyper, `TowerToHyperService::new(balancer)` of hyper-util serves it;
+/// rest of the path only. A server of hyper's takes `balancer.for_peer(peer)` as it is;
 /// WebSockets need hyper's `with_upgrades`, which axum has on.
 #[derive(Clone)]
 pub struct LoadBalancer {
@@ -266,6 +266,23 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         ResponseFuture { future: self.stack.call(request) }
+    }
+}
+
+/// What a connection of hyper's serves, without an adapter.
+impl<B> hyper::service::Service<Request<B>> for LoadBalancer
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn call(&self, request: Request<B>) -> ResponseFuture {
+        // Its floors are always ready, so nobody need ask.
+        ResponseFuture { future: self.stack.clone().call(request) }
     }
 }
 

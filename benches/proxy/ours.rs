@@ -17,7 +17,7 @@ use std::{
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::rt::TokioIo;
 use pointsman::{
     Body, HealthCheck, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     endpoint::{Endpoint, Transport},
@@ -190,7 +190,7 @@ async fn balance(listener: std::net::TcpListener, balancer: &LoadBalancer) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         let (stream, peer) = accept(&listener).await;
-        let service = TowerToHyperService::new(balancer.for_peer(peer));
+        let service = balancer.for_peer(peer);
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }

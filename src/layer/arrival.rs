@@ -24,7 +24,7 @@ use crate::{
     body::Body,
     error::Error,
     head::{Head, Peer},
-    proxy::{self, HttpOptions, Introduction, Screened},
+    proxy::{self, HttpOptions, Introduction, Passed, Screened},
 };
 
 /// A connection whose client is known, and what was made of that once for all its requests.
@@ -88,14 +88,13 @@ pub(super) fn receive<B: http_body::Body>(
     Ok((peer, proxy::screen(request, peer.as_ref(), options)?))
 }
 
-/// Makes a request that is to be forwarded fit for any target; `alone` if no connection that it goes
-/// over may be used again.
+/// Makes a request that is to be forwarded fit for any target.
 pub(super) fn introduce<B>(
     request: Request<B>,
     peer: Option<&Peer>,
     known: Option<&Known>,
     options: &Arc<HttpOptions>,
-    alone: bool,
+    passed: Passed,
 ) -> Request<Body>
 where
     B: http_body::Body + Send + 'static,
@@ -104,8 +103,8 @@ where
 {
     let mut request = request.map(|body| options.limit_body(Body::new(body)));
     let known = known.filter(|known| known.is_by(options)).map(|known| &known.introduction);
-    proxy::introduce(&mut request, peer, known, options);
-    if alone {
+    proxy::introduce(&mut request, peer, known, options, passed.noted);
+    if passed.alone {
         proxy::send_alone(request.headers_mut());
     }
     request

@@ -312,8 +312,10 @@ impl Exchange {
         if !endpoint.is_local() {
             return Ok(response);
         }
+        // Adopted first, since a body that panics when it is asked counts against its target then.
+        let mut response = response.map(|body| endpoint.adopt(body));
         came.frame_answer(&mut response);
-        Ok(response.map(|body| endpoint.adopt(body)))
+        Ok(response)
     }
 
     /// Lets the exchange go on as a tunnel, which it ends with.

@@ -177,12 +177,11 @@ impl ForwardTo {
         let (known, options) = (self.known.as_deref(), &self.options);
         let find = |extensions: &Extensions| Ok(extensions.get().copied());
         let (peer, screened) = arrival::receive(&mut request, known, options, &self.warned, find)?;
-        match screened {
-            Screened::Pass => {}
-            Screened::PassAlone => *alone = true,
-            Screened::LastHop => return Ok(Decision::Answer(Response::new(Body::default()))),
-        }
-        let request = arrival::introduce(request, peer.as_ref(), known, options, *alone);
+        let Screened::Pass(passed) = screened else {
+            return Ok(Decision::Answer(Response::new(Body::default())));
+        };
+        *alone = passed.alone;
+        let request = arrival::introduce(request, peer.as_ref(), known, options, passed);
         let deadline = options.deadline();
         self.assign(request, Introduced { peer, deadline, alone: *alone, attempt: 1 })
     }

@@ -32,7 +32,7 @@ use crate::{
     error::{Error, Kind},
     group::TargetGroup,
     head::{Head, Peer},
-    proxy::{HttpOptions, ProxyStatus, Screened},
+    proxy::{HttpOptions, Passed, ProxyStatus, Screened},
     rule::{Action, Explanation, RuleTable},
 };
 
@@ -242,11 +242,10 @@ impl<S> Rules<S> {
         let (known, warned) = (self.known.as_deref(), &self.layer.0.warned);
         let find = |extensions: &Extensions| self.layer.find_peer(extensions);
         let (peer, screened) = arrival::receive(request, known, options, warned, find)?;
-        match screened {
-            Screened::Pass => {}
-            Screened::PassAlone => *alone = true,
-            Screened::LastHop => return Ok(Decision::Answer(Response::new(Body::default()))),
-        }
+        let Screened::Pass(passed) = screened else {
+            return Ok(Decision::Answer(Response::new(Body::default())));
+        };
+        *alone = passed.alone;
         let head = Head::of(request, peer.as_ref());
         let found = table.first_match(&head)?;
         let rule = found.rule();
@@ -257,7 +256,7 @@ impl<S> Rules<S> {
                 let (prefer, tried) = (None, Vec::new());
                 let (deadline, via) = (options.deadline(), options.via.clone());
                 let route = Route { peer, rule, group, prefer, tried, deadline, via };
-                return Ok(Decision::Forward(route));
+                return Ok(Decision::Forward(route, passed));
             }
             Action::Redirect(redirect) => {
                 redirect.response(&head).map_err(|error| error.with_rule(rule))?
@@ -270,7 +269,7 @@ impl<S> Rules<S> {
 }
 
 enum Decision {
-    Forward(Route),
+    Forward(Route, Passed),
     Answer(Response<Body>),
 }
 
@@ -294,10 +293,10 @@ where
         installed.look_after(self.layer.0.started);
         let mut alone = false;
         match self.decide(&installed, &mut request, &mut alone) {
-            Ok(Decision::Forward(route)) => {
+            Ok(Decision::Forward(route, passed)) => {
                 let (known, options) = (self.known.as_deref(), &installed.options);
                 let peer = route.peer.as_ref();
-                let request = arrival::introduce(request, peer, known, options, alone);
+                let request = arrival::introduce(request, peer, known, options, passed);
                 drop(installed);
                 ArrivalFuture::called(self.inner.call(Routed::of(request, route)), alone)
             }

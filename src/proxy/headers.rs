@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use super::{
     forwarded, hop_by_hop, host,
     introduction::{self, Introduction},
+    noted::Noted,
     options::HttpOptions,
     spoofed, trusted, upgrade,
     via::Via,
@@ -27,7 +28,8 @@ pub fn toward_targets(request: &mut Request<Body>, peer: Option<&Peer>, options:
     let peer = peer.map(|peer| {
         effective_peer(mark_trusted(*peer, options), &Head::of(request, None), options)
     });
-    introduce(request, peer.as_ref(), None, options);
+    let noted = Noted::of(request.headers());
+    introduce(request, peer.as_ref(), None, options, noted);
 }
 
 /// Notes whether a connection is one of a trusted proxy, which is the same for all its requests.
@@ -45,41 +47,51 @@ pub(crate) fn effective_peer(peer: Peer, head: &Head<'_>, options: &HttpOptions)
 }
 
 /// Makes a client's request one that may go to any target; `peer` is the effective one, `known` what
-/// was made of its connection beforehand.
+/// was made of its connection beforehand, `noted` what fields it has.
 pub(crate) fn introduce(
     request: &mut Request<Body>,
     peer: Option<&Peer>,
     known: Option<&Introduction>,
     options: &HttpOptions,
+    noted: Noted,
 ) {
     let version = request.version();
     // First of all, since its rule counts the headers as they came.
     if let Some(ids) = &options.trace_ids {
         ids.update(request.headers_mut());
     }
-    let protocol = upgrade::allowed(request, options);
+    let protocol = noted.upgrade.then(|| upgrade::allowed(request, options)).flatten();
     host::of_authority(request);
     let headers = request.headers_mut();
-    let trailers = hop_by_hop::takes_trailers(headers);
-    hop_by_hop::strip(headers);
-    // The body is read at once, which makes the server send 100 Continue itself.
-    headers.remove(header::EXPECT);
+    let trailers = noted.te && hop_by_hop::takes_trailers(headers);
+    if noted.hop_by_hop {
+        hop_by_hop::strip(headers);
+    }
+    if noted.expect {
+        // The body is read at once, which makes the server send 100 Continue itself.
+        headers.remove(header::EXPECT);
+    }
     if let Some(protocol) = protocol {
         upgrade::name(headers, protocol);
     } else if trailers {
         hop_by_hop::take_trailers(headers);
     }
-    join_cookies(headers);
-    // Before ours are written, of which one may have such a name.
-    let by_proxy = peer.is_some_and(|peer| peer.is_trusted_proxy() || peer.is_forwarded());
-    spoofed::remove(headers, by_proxy, options.strip_amzn);
+    if noted.cookie {
+        join_cookies(headers);
+    }
+    if noted.spoofed {
+        // Before ours are written, of which one may have such a name.
+        let by_proxy = peer.is_some_and(|peer| peer.is_trusted_proxy() || peer.is_forwarded());
+        spoofed::remove(headers, by_proxy, options.strip_amzn);
+    }
     match peer {
         None => introduction::disown(headers),
         Some(peer) if peer.is_forwarded() => {}
         Some(peer) => {
+            let mode = options.forwarded_for;
             match known.filter(|known| known.is_of(peer)) {
-                Some(known) => known.write(headers, peer, options.forwarded_for),
-                None => Introduction::of(peer, options).write(headers, peer, options.forwarded_for),
+                Some(known) => known.write(headers, peer, mode, noted),
+                None => Introduction::of(peer, options).write(headers, peer, mode, noted),
             }
             if options.forwarded {
                 forwarded::append(headers, peer, options.forwarded_for_port);

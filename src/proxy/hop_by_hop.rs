@@ -38,9 +38,14 @@ fn survives_connection(name: &HeaderName) -> bool {
     NAMES.contains(name) || field::tells_of_client(name.as_str())
 }
 
+/// Tells whether a field belongs to one connection.
+pub(super) fn is(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
 /// Removes what belongs to the connection a message came over.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+    if !headers.keys().any(is) {
         return;
     }
     // A length beside another framing is wrong (RFC 9112 §6.3), and would be believed once that is

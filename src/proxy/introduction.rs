@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     list,
+    noted::Noted,
     options::{ForwardedFor, HttpOptions},
 };
 use crate::head::Peer;
@@ -40,9 +41,20 @@ impl Introduction {
     ///
     /// What is appended is the address of whoever opened the connection, also if a proxy speaks for
     /// somebody else, since that one is in the list already.
-    pub(super) fn write(&self, headers: &mut HeaderMap, peer: &Peer, mode: ForwardedFor) {
+    pub(super) fn write(
+        &self,
+        headers: &mut HeaderMap,
+        peer: &Peer,
+        mode: ForwardedFor,
+        noted: Noted,
+    ) {
         match mode {
-            ForwardedFor::Append => list::append(headers, X_FORWARDED_FOR, &self.address),
+            ForwardedFor::Append if noted.forwarded_for => {
+                list::append(headers, X_FORWARDED_FOR, &self.address);
+            }
+            ForwardedFor::Append => {
+                headers.insert(X_FORWARDED_FOR, self.address.clone());
+            }
             ForwardedFor::Preserve => {}
             ForwardedFor::Remove => _ = headers.remove(X_FORWARDED_FOR),
         }
@@ -109,7 +121,9 @@ mod tests {
         for (name, value) in received {
             headers.append(*name, value.parse().unwrap());
         }
-        Introduction::of(&peer, options).write(&mut headers, &peer, options.forwarded_for);
+        let noted = Noted::of(&headers);
+        let mode = options.forwarded_for;
+        Introduction::of(&peer, options).write(&mut headers, &peer, mode, noted);
         let names = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_PORT];
         let found = names.map(|name| {
             let mut values = headers.get_all(name).iter().map(|value| value.to_str().unwrap());
@@ -215,7 +229,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(X_FORWARDED_FOR, HeaderValue::from_static("192.0.2.1"));
         assert!(known.is_of(&peer));
-        known.write(&mut headers, &peer, ForwardedFor::Append);
+        let noted = Noted::of(&headers);
+        known.write(&mut headers, &peer, ForwardedFor::Append, noted);
         assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.1, 10.0.0.1");
         assert_eq!(headers[X_FORWARDED_PROTO], "https");
         assert_eq!(headers[X_FORWARDED_PORT], "8443");

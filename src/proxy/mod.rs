@@ -5,6 +5,7 @@
 //! `layer/forward/adapt.rs`'s. What is settled here for all requests is [`HttpOptions`].
 
 mod screen;
+mod noted;
 mod headers;
 mod hop_by_hop;
 mod spoofed;
@@ -32,7 +33,7 @@ pub use self::{
 pub(crate) use self::{
     headers::{effective_peer, introduce, mark_trusted, return_to_client},
     introduction::Introduction,
-    screen::{Screened, screen, send_alone},
+    screen::{Passed, Screened, screen, send_alone},
     status::AnswerOf,
     upgrade::Asked,
 };

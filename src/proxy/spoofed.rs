@@ -17,6 +17,11 @@ pub(super) fn remove(headers: &mut HeaderMap, trusted: bool, strip_amzn: bool) {
     }
 }
 
+/// Tells whether a field may be to go, by whomever it was sent.
+pub(super) fn may_be(name: &str) -> bool {
+    is_spoofed(name, false, true)
+}
+
 /// Tells whether a field is to go, by its name in lower case; most are told by their first letter.
 fn is_spoofed(name: &str, trusted: bool, strip_amzn: bool) -> bool {
     match name.as_bytes().first() {

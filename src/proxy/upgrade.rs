@@ -11,12 +11,7 @@ use crate::body::Body;
 
 /// Returns the protocol a client asks for, if it asks as it must for one that it may have. Else nobody
 /// below may take over the connection.
-///
-/// Whether a request has an `Upgrade` at all is all that is asked of the others.
 pub(super) fn allowed(request: &mut Request<Body>, options: &HttpOptions) -> Option<HeaderValue> {
-    if !request.headers().contains_key(header::UPGRADE) {
-        return None;
-    }
     let token = asked(request).filter(|token| options.may_upgrade(token.as_bytes())).cloned();
     if token.is_none() {
         request.extensions_mut().remove::<OnUpgrade>();

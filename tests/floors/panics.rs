@@ -18,7 +18,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::rt::TokioIo;
 use pointsman::{
     Body, LoadBalancer, RuleTable, Target, TargetGroup,
     algorithm::{Algorithm, Pick, Picker, Weighted},
@@ -55,9 +55,8 @@ struct Connection(SendRequest<Body>);
 impl Connection {
     async fn to(balancer: &LoadBalancer) -> Self {
         let (client, server) = tokio::io::duplex(64 * 1024);
-        let service = TowerToHyperService::new(balancer.clone());
         let http = hyper::server::conn::http1::Builder::new();
-        tokio::spawn(http.serve_connection(TokioIo::new(server), service));
+        tokio::spawn(http.serve_connection(TokioIo::new(server), balancer.clone()));
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
         tokio::spawn(connection);

@@ -6,7 +6,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{Router, extract::ws::WebSocketUpgrade, routing::get};
 use futures_util::{SinkExt, StreamExt};
 use http::{Request, Response, StatusCode, header};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::rt::TokioIo;
 use pointsman::{
     Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     endpoint::Transport,
@@ -31,7 +31,7 @@ const STREAM: usize = 1024;
 fn connect(balancer: &LoadBalancer) -> DuplexStream {
     let (client, near) = duplex(STREAM);
     let peer = Peer::new("192.0.2.1:50000".parse().unwrap());
-    let service = TowerToHyperService::new(balancer.for_peer(peer));
+    let service = balancer.for_peer(peer);
     tokio::spawn(async move {
         let http = hyper::server::conn::http1::Builder::new();
         _ = http.serve_connection(TokioIo::new(near), service).with_upgrades().await;

@@ -15,6 +15,7 @@ use super::{
     desync::{DesyncMode, Fate, Framing},
     limits::Limits,
     list,
+    noted::Noted,
     options::HttpOptions,
 };
 use crate::{
@@ -26,12 +27,17 @@ use crate::{
 /// What becomes of a request that is not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Screened {
-    /// It passes.
-    Pass,
-    /// It passes, and no connection it went over is used again.
-    PassAlone,
+    Pass(Passed),
     /// It was for the proxy, which says that it is there.
     LastHop,
+}
+
+/// What is known of a request that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// Whether no connection it went over is used again.
+    pub(crate) alone: bool,
+    pub(crate) noted: Noted,
 }
 
 /// Refuses a request, or lets it pass without the fields that no target may get.
@@ -71,13 +77,14 @@ pub(crate) fn screen<B: http_body::Body>(
     if let Some(max) = options.limits.body {
         too_much(Kind::BodyTooLarge, request.body().size_hint().lower(), max, "bytes")?;
     }
+    let noted = fields.noted;
     if fields.unwanted {
         drop_unwanted(request.headers_mut(), options);
     }
     if *request.method() == Method::OPTIONS && is_last_hop(request.headers_mut()) {
         return Ok(Screened::LastHop);
     }
-    Ok(if alone { Screened::PassAlone } else { Screened::Pass })
+    Ok(Screened::Pass(Passed { alone, noted }))
 }
 
 /// Fails if there is more than there may be.
@@ -154,12 +161,14 @@ struct Fields<'a> {
     /// Whether there are some that no target may get.
     unwanted: bool,
     framing: Framing,
+    noted: Noted,
 }
 
 impl<'a> Fields<'a> {
     fn of(headers: &'a HeaderMap, options: &HttpOptions) -> Self {
         let mut fields = Self::default();
         for (name, value) in headers {
+            fields.noted.note(name);
             let (name, bytes) = (name.as_str(), value.as_bytes());
             // As on the wire: name, colon, blank, value, end of line.
             let size = name.len() + bytes.len() + 4;

@@ -24,8 +24,7 @@ fn request(line: &str, fields: &[(&str, &str)]) -> Request<Body> {
 /// passes alone, 200 if it is answered.
 fn status(request: &mut Request<Body>, options: &HttpOptions) -> u16 {
     match screen(request, Some(&peer()), options) {
-        Ok(Screened::Pass) => 0,
-        Ok(Screened::PassAlone) => 1,
+        Ok(Screened::Pass(passed)) => passed.alone.into(),
         Ok(Screened::LastHop) => 200,
         Err(error) => {
             assert!(error.closes_client(), "{error}");
