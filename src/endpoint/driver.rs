@@ -33,9 +33,10 @@ use crate::{clock::WAIT_MAX, lease::Load, rng::Rng};
 /// Above the 100 of hyper, which are too few for some targets; far below what costs memory.
 const FIELDS_MAX: usize = 256;
 
-/// Starts driving a stream that was just opened.
+/// Starts driving a stream that is open since `since`.
 pub(super) async fn start(
     stream: TcpStream,
+    since: Instant,
     place: Place,
     pool: &Arc<Pool>,
     load: &Arc<Load>,
@@ -57,7 +58,7 @@ pub(super) async fn start(
         idle_max: transport.connections_idle_max,
         idle_timeout: transport.connection_idle_timeout,
         requests_left: transport.requests_per_connection_max,
-        age_end: Instant::now() + lifetime(transport.connection_age_max),
+        age_end: since + lifetime(transport.connection_age_max),
         idle: None,
         cut: {
             let load = Arc::clone(load);

@@ -133,7 +133,17 @@ mod tests {
             let pool = Arc::<Pool>::default();
             let place = pool.place(1).unwrap();
             let transport = Transport::default();
-            driver::start(stream, place, &pool, &Arc::default(), &transport).await.ok().unwrap()
+            driver::start(
+                stream,
+                tokio::time::Instant::now(),
+                place,
+                &pool,
+                &Arc::default(),
+                &transport,
+            )
+            .await
+            .ok()
+            .unwrap()
         });
         drop(first);
         let seat = Arc::clone(&idle.seat);

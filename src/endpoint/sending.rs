@@ -42,6 +42,14 @@ pub(crate) struct Opened {
     place: Place,
     pool: Arc<Pool>,
     address: Address,
+    since: Instant,
+}
+
+impl Opened {
+    /// Returns since when it is open.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
 }
 
 /// On a request that a target may have seen and that another may have: if it is lost there too, that
@@ -176,8 +184,9 @@ impl Endpoint {
         let started = Instant::now();
         let stream =
             connect::connect(address, self.names(), self.transport.connect_timeout).await?;
-        account.connected(started.elapsed());
-        Ok(Opened { stream, place, pool, address: address.clone() })
+        let since = Instant::now();
+        account.connected(since - started);
+        Ok(Opened { stream, place, pool, address: address.clone(), since })
     }
 
     /// Sends a request over what was opened for it.
@@ -186,11 +195,12 @@ impl Endpoint {
         opened: Opened,
         rest: Rest,
     ) -> Result<Response<Body>, Error> {
-        let Opened { stream, place, pool, address } = opened;
-        let idle = match driver::start(stream, place, &pool, &self.load, &self.transport).await {
-            Ok(idle) => idle,
-            Err(error) => return Err(rest.give_back(Error::new(Kind::Connect, error))),
-        };
+        let Opened { stream, place, pool, address, since } = opened;
+        let idle =
+            match driver::start(stream, since, place, &pool, &self.load, &self.transport).await {
+                Ok(idle) => idle,
+                Err(error) => return Err(rest.give_back(Error::new(Kind::Connect, error))),
+            };
         let Rest { mut request, lost: is_second } = rest;
         let (seat, replayable) = (Arc::clone(&idle.seat), is_replayable(&request));
         let is_whole = request.body().is_end_stream();
@@ -289,8 +299,9 @@ mod tests {
     #[tokio::test]
     async fn a_request_of_which_nothing_was_written_is_no_affair_of_its_method() {
         let (endpoint, opened, other) = doomed().await;
-        let Opened { stream, place, pool, .. } = opened;
-        let idle = driver::start(stream, place, &pool, &endpoint.load, &endpoint.transport).await;
+        let Opened { stream, place, pool, since, .. } = opened;
+        let idle =
+            driver::start(stream, since, place, &pool, &endpoint.load, &endpoint.transport).await;
         let idle = idle.ok().unwrap();
         while !idle.sender.is_ready() {
             tokio::task::yield_now().await;

@@ -166,10 +166,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let answer = task::ready!(this.answer.poll(cx));
+        // The way of nearly all, past what moves the answer about.
         if !*this.alone {
-            return Poll::Ready(answer);
+            return this.answer.poll(cx);
         }
+        let answer = task::ready!(this.answer.poll(cx));
         let mut response = answer.map_err(Error::with_alone)?;
         // A tunnel is the last on its connection anyway, and the field says to what it changes.
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -109,7 +109,7 @@ fn forward(mut assigned: Assigned, observer: Option<Observer>) -> Answer {
     let asked = Asked::take(request);
     let endpoint = assigned.member.endpoint();
     let came = Came::adapt(request, endpoint, assigned.peer);
-    let wait = Wait::begin(request, endpoint.transport(), assigned.deadline);
+    let wait = Wait::begin(request, endpoint.transport(), assigned.deadline, assigned.began);
     let Assigned { request, rule, group, member, mut lease, fail_open, attempt, via, .. } =
         assigned;
     lease.account_mut().begin(wait.upload.clone());
@@ -143,7 +143,7 @@ pin_project_lite::pin_project! {
             late: Sleep,
             exchange: Option<Exchange>,
         },
-        // The connection that was kept was stale.
+        // There was no answer over that connection.
         Again { answer: Answer },
     }
 }
@@ -155,37 +155,41 @@ where
     type Output = Result<Response<Body>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (answer, kept) = match self.as_mut().project() {
+        let (exchange, failed) = match self.as_mut().project() {
             SentProjection::Again { answer } => return answer.as_mut().poll(cx),
-            SentProjection::Kept { answer, late, exchange } => {
-                let Some(wait) = exchange.as_ref().map(|exchange| &exchange.wait) else {
-                    return Poll::Pending;
-                };
-                let answer = match answer.poll(cx) {
-                    Poll::Ready(answer) => answer.map_err(Failed::Kept),
-                    Poll::Pending => Err(Failed::Late(ready!(wait.poll_late(late, cx)))),
-                };
-                (answer, exchange.take())
-            }
-        };
-        let Some(exchange) = kept else { return Poll::Pending };
-        let rest = match answer {
-            Ok(response) => return Poll::Ready(exchange.end(no_switching(response))),
-            Err(Failed::Late(error)) => return Poll::Ready(exchange.end(Err(error))),
-            Err(Failed::Kept(failed)) => match exchange.member.endpoint().after_kept(failed) {
-                Ok(rest) => rest,
-                Err(error) => return Poll::Ready(exchange.end(Err(error))),
+            SentProjection::Kept { answer, late, exchange } => match answer.poll(cx) {
+                Poll::Ready(Ok(response)) => return conclude(exchange, Ok(response)),
+                Poll::Ready(Err(failed)) => (exchange.take(), failed),
+                Poll::Pending => {
+                    let Some(Exchange { wait, .. }) = exchange else { return Poll::Pending };
+                    let error = ready!(wait.poll_late(late, cx));
+                    return conclude(exchange, Err(error));
+                }
             },
         };
-        self.set(Self::Again { answer: Box::pin(send_rest(exchange, rest)) });
+        let Some(exchange) = exchange else { return Poll::Pending };
+        self.set(Self::Again { answer: Box::pin(send_again(exchange, failed)) });
         self.poll(cx)
     }
 }
 
-/// Why there is no answer over a connection that was kept.
-enum Failed {
-    Kept(Box<KeptFailed>),
-    Late(Error),
+/// Ends an exchange, unless that was done.
+fn conclude(
+    exchange: &mut Option<Exchange>,
+    answer: Result<Response<Body>, Error>,
+) -> Poll<Result<Response<Body>, Error>> {
+    match exchange.take() {
+        Some(exchange) => Poll::Ready(exchange.end(answer)),
+        None => Poll::Pending,
+    }
+}
+
+/// Sends a request once more that got no answer over a connection that was kept, if it may be.
+async fn send_again(exchange: Exchange, failed: Box<KeptFailed>) -> Result<Response<Body>, Error> {
+    match exchange.member.endpoint().after_kept(failed) {
+        Ok(rest) => send_rest(exchange, rest).await,
+        Err(error) => exchange.end(Err(error)),
+    }
 }
 
 /// Has a service in this process answer.
@@ -201,17 +205,17 @@ async fn call(
     let Exchange { member, lease, wait, .. } = &mut exchange;
     lease.account_mut().sending(false);
     let answer = wait.head_of(service.send(request, member.load())).await;
-    exchange.end(answer.and_then(|answer| no_switching(answer?)))
+    exchange.end(answer.unwrap_or_else(Err))
 }
 
-/// Sends a request for which no connection was kept, or in vain.
+/// Sends a request over a connection that is opened for it.
 async fn send_rest(mut exchange: Exchange, rest: Rest) -> Result<Response<Body>, Error> {
     // There are no timers either.
     if Handle::try_current().is_err() {
         return exchange.end(Err(Kind::NoRuntime.into()));
     }
     let answer = exchange.open_and_send(rest).await;
-    exchange.end(answer.and_then(no_switching))
+    exchange.end(answer)
 }
 
 /// Sends a request that asks for another protocol; if the target agrees, the exchange goes on as a
@@ -264,7 +268,7 @@ impl Exchange {
             Ok(opened) => opened,
             Err(error) => return Err(rest.give_back(error)),
         };
-        wait.restart();
+        wait.restart(opened.since());
         wait.head_of(endpoint.send_over(opened, rest)).await?
     }
 
@@ -299,6 +303,10 @@ impl Exchange {
     /// Ends with an error, or lets the exchange end with the body of the answer.
     fn end(mut self, answer: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
         let mut response = match answer {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                let text = "the target answered 101 unasked";
+                return Err(self.fail(Error::new(Kind::Exchange, text)));
+            }
             Ok(response) => response,
             Err(error) => return Err(self.fail(error)),
         };
@@ -349,14 +357,6 @@ impl Exchange {
         self.came.undo(&error);
         error.with_fail_open(self.fail_open)
     }
-}
-
-/// Nobody asked for another protocol, so a switch to one is no answer.
-fn no_switching(response: Response<Body>) -> Result<Response<Body>, Error> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Error::new(Kind::Exchange, "the target answered 101 unasked"));
-    }
-    Ok(response)
 }
 
 fn end_of(kind: Kind) -> End {

@@ -44,6 +44,8 @@ pub(super) struct Route {
     pub(super) tried: Vec<TargetId>,
     pub(super) deadline: Option<Instant>,
     pub(super) via: Option<Via>,
+    /// When this attempt began.
+    pub(super) began: Instant,
 }
 
 impl Route {
@@ -51,6 +53,7 @@ impl Route {
     pub(super) fn next(&mut self, tried: &TargetId) {
         self.tried.push(tried.clone());
         self.prefer = None;
+        self.began = Instant::now();
     }
 }
 
@@ -58,7 +61,8 @@ impl Routed {
     /// Routes a request to a group by a rule.
     pub fn new(request: Request<Body>, rule: RuleId, group: TargetGroup) -> Self {
         let (peer, prefer, tried, deadline, via) = (None, None, Vec::new(), None, None);
-        let route = Route { peer, rule, group, prefer, tried, deadline, via };
+        let began = Instant::now();
+        let route = Route { peer, rule, group, prefer, tried, deadline, via, began };
         Self { request, route }
     }
 
@@ -189,6 +193,7 @@ pub struct Assigned {
     pub(super) attempt: u32,
     pub(super) deadline: Option<Instant>,
     pub(super) via: Option<Via>,
+    pub(super) began: Instant,
 }
 
 impl Assigned {
@@ -200,8 +205,19 @@ impl Assigned {
         member: Arc<Member>,
         lease: Lease,
     ) -> Self {
-        let (peer, fail_open, attempt, deadline, via) = (None, false, 1, None, None);
-        Self { request, rule, group, member, lease, peer, fail_open, attempt, deadline, via }
+        Self {
+            request,
+            rule,
+            group,
+            member,
+            lease,
+            peer: None,
+            fail_open: false,
+            attempt: 1,
+            deadline: None,
+            via: None,
+            began: Instant::now(),
+        }
     }
 
     /// Assigns a request to what its group picked.
@@ -217,6 +233,7 @@ impl Assigned {
             attempt,
             deadline: routed.route.deadline,
             via: routed.route.via,
+            began: routed.route.began,
             request: routed.request,
         }
     }

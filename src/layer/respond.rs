@@ -200,8 +200,12 @@ where
             StateProjection::Called { future } => ready!(future.poll(cx)),
             StateProjection::Failed { error } => Err(error.take().unwrap_or(Kind::Other.into())),
         };
-        let respond = |error| respond(error, this.on_error.as_ref(), *this.version);
-        let mut response = answer.unwrap_or_else(respond);
+        let mut response = match answer {
+            // The way of nearly all, past what moves the answer about.
+            Ok(response) if this.proxy_status.is_none() => return Poll::Ready(Ok(response)),
+            Ok(response) => response,
+            Err(error) => respond(error, this.on_error.as_ref(), *this.version),
+        };
         if let Some(status) = this.proxy_status {
             say_whose(&mut response, status);
         }

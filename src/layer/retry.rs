@@ -133,12 +133,12 @@ where
         loop {
             match this.attempt.as_mut().project() {
                 AttemptProjection::Called { future } => {
-                    let answer = ready!(future.poll(cx));
+                    let polled = future.poll(cx);
                     // The way of nearly all, past what moves the answer about.
-                    if answer.is_ok() && this.progress.opted.is_none() {
-                        return Poll::Ready(answer);
+                    if this.progress.opted.is_none() && !matches!(polled, Poll::Ready(Err(_))) {
+                        return polled;
                     }
-                    match this.progress.after(answer) {
+                    match this.progress.after(ready!(polled)) {
                         Next::Done(answer) => return Poll::Ready(answer),
                         Next::Again(routed) => {
                             this.attempt.set(Attempt::Waiting { routed: Some(routed) });

@@ -169,14 +169,13 @@ impl Installed {
         let look_every = intervals.chain([LOOK_EVERY]).min().unwrap_or(LOOK_EVERY);
         let looked_ms = AtomicU64::new(0);
         let installed = Self { table, options, uses, look_every, looked_ms };
-        installed.look_after(started);
+        installed.look_after(started, Instant::now());
         installed
     }
 
     /// Sees to it that all groups of the table are checked; at most once an interval, and not
     /// outside a runtime, where no task can be started.
-    fn look_after(&self, started: Instant) {
-        let now = Instant::now();
+    fn look_after(&self, started: Instant, now: Instant) {
         let ms = now.duration_since(started).as_millis() as u64 + 1;
         let looked = self.looked_ms.load(Ordering::Relaxed);
         let in_time = looked != 0 && ms < looked + self.look_every.as_millis() as u64;
@@ -236,6 +235,7 @@ impl<S> Rules<S> {
         &self,
         installed: &Installed,
         request: &mut Request<B>,
+        began: Instant,
         alone: &mut bool,
     ) -> Result<Decision, Error> {
         let Installed { table, options, .. } = installed;
@@ -255,7 +255,7 @@ impl<S> Rules<S> {
                 let group = group.ok_or_else(|| Error::from(Kind::NoTarget).with_rule(rule))?;
                 let (prefer, tried) = (None, Vec::new());
                 let (deadline, via) = (options.deadline(), options.via.clone());
-                let route = Route { peer, rule, group, prefer, tried, deadline, via };
+                let route = Route { peer, rule, group, prefer, tried, deadline, via, began };
                 return Ok(Decision::Forward(route, passed));
             }
             Action::Redirect(redirect) => {
@@ -290,9 +290,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let installed = self.layer.0.installed.load();
-        installed.look_after(self.layer.0.started);
+        let began = Instant::now();
+        installed.look_after(self.layer.0.started, began);
         let mut alone = false;
-        match self.decide(&installed, &mut request, &mut alone) {
+        match self.decide(&installed, &mut request, began, &mut alone) {
             Ok(Decision::Forward(route, passed)) => {
                 let (known, options) = (self.known.as_deref(), &installed.options);
                 let peer = route.peer.as_ref();

@@ -106,6 +106,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
+        // Past what moves the answer about.
+        if this.session.is_none() {
+            return this.future.poll(cx);
+        }
         let mut answer = ready!(this.future.poll(cx));
         if let Some((group, session)) = this.session.take()
             && let Ok(response) = &mut answer

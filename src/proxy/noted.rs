@@ -44,6 +44,7 @@ impl Noted {
             header::HOST | header::USER_AGENT => {}
             header::COOKIE => self.cookie = true,
             header::EXPECT => self.expect = true,
+            header::CONNECTION => self.hop_by_hop = true,
             _ => {
                 self.hop_by_hop |= hop_by_hop::is(name);
                 self.te |= *name == header::TE;

@@ -40,18 +40,19 @@ impl Wait {
         request: &mut Request<Body>,
         transport: &Transport,
         deadline: Option<Instant>,
+        began: Instant,
     ) -> Self {
         let limit = transport.idle_timeout;
         let upload = (!request.body().is_end_stream()).then(|| Arc::new(Progress::new(limit)));
         if let Some(upload) = &upload {
             request.body_mut().limit_client_idle(limit, Arc::clone(upload));
         }
-        Self { began: Instant::now(), answer: transport.answer_timeout, deadline, upload }
+        Self { began, answer: transport.answer_timeout, deadline, upload }
     }
 
-    /// Begins once more, now that the target can have the request.
-    pub(super) fn restart(&mut self) {
-        self.began = Instant::now();
+    /// Begins once more, when the target could have the request.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.began = now;
     }
 
     /// Waits for what has deadlines of its own, but no longer than the request may take.
