@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1::SendRequest},
@@ -38,26 +39,11 @@ pub(super) enum Lost {
         written: bool,
         /// Whether anything came back.
         received: bool,
+        /// The request, made once more, if it had no body.
+        copy: Option<Box<Request<Body>>>,
     },
     /// What came back is no answer.
     Wrong(Error),
-}
-
-impl Lost {
-    /// Uses what was kept of the request: one that is whole gets its extensions back, any other is made
-    /// once more, if all of it was kept.
-    pub(super) fn with_copy(
-        self,
-        copy: Option<HeadCopy>,
-        connection: &Traffic,
-    ) -> (Self, Option<Request<Body>>) {
-        match self {
-            Self::Unsent(request) => {
-                (Self::Unsent(Box::new(HeadCopy::give_back(copy, *request))), None)
-            }
-            lost => (lost, copy.and_then(|copy| copy.into_request(connection))),
-        }
-    }
 }
 
 /// What hyper says of a request.
@@ -73,9 +59,13 @@ impl Idle {
         let upload = request.body_mut().progress();
         let before = seat.traffic.seen();
         let exchange = seat.traffic.await_head();
+        let copy = request.body().is_end_stream().then(|| HeadCopy::of(&mut request));
+        if copy.is_some() {
+            seat.traffic.kept_head.keep(exchange);
+        }
         let answer = sender.try_send_request(request.map(Upload::new));
         seat.give_back(sender);
-        Awaited { answer, seat, upload, before, exchange }
+        Awaited { answer, seat, upload, copy, before, exchange }
     }
 }
 
@@ -87,6 +77,8 @@ pin_project_lite::pin_project! {
         seat: Arc<Seat>,
         // How far the request's body has come, if it has one.
         upload: Option<Arc<Progress>>,
+        // What can be sent once more, if it has none.
+        copy: Option<HeadCopy>,
         // What had gone over the connection before.
         before: (u64, u64),
         // Its number on the connection.
@@ -114,15 +106,21 @@ impl<F: Future<Output = Said>> Future for Awaited<F> {
             // The head may have come before the doubt; if not, it did not come at all.
             said = this.answer.poll(cx);
         }
-        traffic.end_awaiting(*this.exchange);
-        Poll::Ready(match said {
+        let ended = match said {
             Poll::Pending => {
                 let text = "the target sent too much before the head of its answer";
                 Err(Lost::Wrong(Error::new(Kind::Exchange, text)))
             }
             Poll::Ready(Ok(response)) => received(response, this.upload.as_deref(), this.seat),
-            Poll::Ready(Err(failed)) => Err(lost(failed, *this.before, traffic.seen())),
-        })
+            Poll::Ready(Err(failed)) => {
+                let copy = this.copy.take();
+                Err(lost(failed, copy, traffic, *this.before, *this.exchange))
+            }
+        };
+        // Not before it is known whether the connection is used again.
+        traffic.end_awaiting(*this.exchange);
+        traffic.kept_head.forget_long();
+        Poll::Ready(ended)
     }
 }
 
@@ -149,14 +147,21 @@ fn received(
 }
 
 /// Says how far a request came, of which there is no answer, by what had gone over its connection
-/// before and has now.
+/// `before`. One that is whole gets its extensions back.
 #[cold]
-fn lost(mut failed: TrySendError<Request<Upload>>, before: (u64, u64), now: (u64, u64)) -> Lost {
-    match failed.take_message() {
-        Some(request) => Lost::Unsent(Box::new(request.map(Upload::into_body))),
-        None => {
-            let (received, written) = (now.0 != before.0, now.1 != before.1);
-            Lost::Sent { error: failed.into_error(), written, received }
-        }
+fn lost(
+    mut failed: TrySendError<Request<Upload>>,
+    copy: Option<HeadCopy>,
+    traffic: &Traffic,
+    before: (u64, u64),
+    exchange: u64,
+) -> Lost {
+    if let Some(request) = failed.take_message() {
+        let request = HeadCopy::give_back(copy, request.map(Upload::into_body));
+        return Lost::Unsent(Box::new(request));
     }
+    let now = traffic.seen();
+    let (received, written) = (now.0 != before.0, now.1 != before.1);
+    let copy = copy.and_then(|copy| copy.into_request(&traffic.kept_head, exchange));
+    Lost::Sent { error: failed.into_error(), written, received, copy: copy.map(Box::new) }
 }

@@ -4,24 +4,85 @@
 //! sent again, and a copy of the fields costs each of them more than reading costs those few. When one
 //! is, is decided beside, in `sending.rs`.
 
-use std::mem;
+use std::{
+    mem,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-use super::traffic::Traffic;
 use crate::body::Body;
 
-/// What hyper does not write of a request whose head is kept as it is written.
+/// The memory for heads that an idle connection holds on to; longer ones are forgotten once their
+/// answer is there.
+const HEAD_KEPT: usize = 4 * 1024;
+
+/// The head that was written last over a connection, if it was to be kept. hyper writes the head of a
+/// request without a body at once.
+#[derive(Default)]
+pub(super) struct KeptHead {
+    /// The number of the exchange whose head is written next and is to be kept; 0 if none is.
+    due: AtomicU64,
+    /// Of which exchange it is, and what it is.
+    head: Mutex<(u64, Vec<u8>)>,
+    is_long: AtomicBool,
+}
+
+impl KeptHead {
+    /// Has the head kept that is written next, of the exchange of this number.
+    pub(super) fn keep(&self, exchange: u64) {
+        self.due.store(exchange, Ordering::Relaxed);
+    }
+
+    /// Keeps what is written if it is such a head.
+    pub(super) fn writes(&self, bytes: &[u8]) {
+        let exchange = self.due.load(Ordering::Relaxed);
+        if exchange == 0 {
+            return;
+        }
+        self.due.store(0, Ordering::Relaxed);
+        self.is_long.store(bytes.len() > HEAD_KEPT, Ordering::Relaxed);
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        // The same memory for each request.
+        head.0 = exchange;
+        head.1.clear();
+        head.1.extend_from_slice(bytes);
+    }
+
+    /// Gives the memory of a long head back, since its answer is there.
+    pub(super) fn forget_long(&self) {
+        if self.is_long.swap(false, Ordering::Relaxed) {
+            *self.head.lock().unwrap_or_else(PoisonError::into_inner) = (0, Vec::new());
+        }
+    }
+
+    /// Takes the head of an exchange, if it was written, or was to be.
+    fn take(&self, exchange: u64) -> Option<Vec<u8>> {
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        (head.0 == exchange).then(|| mem::take(&mut *head).1)
+    }
+}
+
+/// What is known beside of a request whose head is kept as it is written.
 pub(super) struct HeadCopy {
+    /// What hyper does not read, but another target may.
     extensions: Extensions,
+    /// By which its head is known from what else may be written first.
+    method: Method,
+    length_of_path: usize,
 }
 
 impl HeadCopy {
-    /// Has the head kept of a request that goes over a connection next, and takes the extensions, which
-    /// hyper does not read, but another target may.
-    pub(super) fn of(request: &mut Request<Body>, connection: &Traffic) -> Self {
-        connection.keep_head();
-        Self { extensions: mem::take(request.extensions_mut()) }
+    /// Takes the extensions of a request that is about to be sent.
+    pub(super) fn of(request: &mut Request<Body>) -> Self {
+        Self {
+            extensions: mem::take(request.extensions_mut()),
+            method: request.method().clone(),
+            length_of_path: length_of_path(request.uri()),
+        }
     }
 
     /// Returns a request that was not sent with the extensions that were taken from it.
@@ -32,12 +93,18 @@ impl HeadCopy {
         request
     }
 
-    /// Makes the request once more, of what was kept.
-    pub(super) fn into_request(self, connection: &Traffic) -> Option<Request<Body>> {
-        let mut request = read(&connection.kept_head()?)?;
+    /// Makes the request of an exchange once more, of what was kept.
+    pub(super) fn into_request(self, kept: &KeptHead, exchange: u64) -> Option<Request<Body>> {
+        let mut request = read(&kept.take(exchange)?)?;
+        let is_it = *request.method() == self.method
+            && length_of_path(request.uri()) == self.length_of_path;
         *request.extensions_mut() = self.extensions;
-        Some(request)
+        is_it.then_some(request)
     }
+}
+
+fn length_of_path(uri: &Uri) -> usize {
+    uri.path_and_query().map_or(0, |path| path.as_str().len())
 }
 
 /// Reads a head that hyper has written.
@@ -146,6 +213,35 @@ mod tests {
             b"GET / HTTP/1.1\r\nhost\r\n\r\n",
         ] {
             assert!(read(head).is_none(), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_that_of_its_exchange_or_none() {
+        let kept = KeptHead::default();
+        let head = b"PUT /a HTTP/1.1\r\nhost: a\r\n\r\n";
+        let copy = || HeadCopy::of(&mut request_of("PUT", "/a", Version::HTTP_11, &[]));
+        kept.writes(b"what nobody asked for");
+        assert!(copy().into_request(&kept, 1).is_none());
+        // It was to be written, but never was.
+        kept.keep(1);
+        assert!(copy().into_request(&kept, 1).is_none());
+        kept.writes(head);
+        kept.writes(b"what follows");
+        assert!(copy().into_request(&kept, 2).is_none());
+        assert_eq!(copy().into_request(&kept, 1).unwrap().headers()["host"], "a");
+        // What was left of another head came first.
+        for other in ["PUT /ab HTTP/1.1\r\n\r\n", "GET /a HTTP/1.1\r\n\r\n", "x: y\r\n\r\n"] {
+            kept.keep(3);
+            kept.writes(other.as_bytes());
+            assert!(copy().into_request(&kept, 3).is_none(), "{other}");
+        }
+        let long = format!("PUT /a HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(HEAD_KEPT));
+        for (head, is_kept) in [(long.as_bytes(), false), (head, true)] {
+            kept.keep(4);
+            kept.writes(head);
+            kept.forget_long();
+            assert_eq!(copy().into_request(&kept, 4).is_some(), is_kept);
         }
     }
 

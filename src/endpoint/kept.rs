@@ -7,12 +7,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::Response;
 
-use super::{
-    connection::{Awaited, Lost, Said},
-    head_copy::HeadCopy,
-};
+use super::connection::{Awaited, Lost, Said};
 use crate::body::{Body, BodyError};
 
 pin_project_lite::pin_project! {
@@ -20,7 +17,7 @@ pin_project_lite::pin_project! {
     pub(super) struct Kept<F> {
         #[pin]
         pub(super) answer: Awaited<F>,
-        pub(super) copy: Option<HeadCopy>,
+        // Whether it may be sent again though it may have been received.
         pub(super) replayable: bool,
     }
 }
@@ -28,9 +25,7 @@ pin_project_lite::pin_project! {
 /// How such a request failed.
 pub(crate) struct KeptFailed {
     pub(super) lost: Lost,
-    /// What can be sent once more.
-    pub(super) copy: Option<Request<Body>>,
-    /// Whether it may be though it may have been received.
+    /// Whether it may be sent again though it may have been received.
     pub(super) replayable: bool,
     /// What ended the connection if that was not hyper.
     pub(super) fate: Option<BodyError>,
@@ -43,10 +38,8 @@ impl<F: Future<Output = Said>> Future for Kept<F> {
         let mut this = self.project();
         let answer = ready!(this.answer.as_mut().poll(cx));
         Poll::Ready(answer.map_err(|lost| {
-            let seat = this.answer.seat();
-            let (lost, copy) = lost.with_copy(this.copy.take(), &seat.traffic);
-            let replayable = *this.replayable;
-            Box::new(KeptFailed { lost, copy, replayable, fate: seat.fate.error() })
+            let (replayable, fate) = (*this.replayable, this.answer.seat().fate.error());
+            Box::new(KeptFailed { lost, replayable, fate })
         }))
     }
 }

@@ -5,9 +5,13 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use tokio::{net::TcpStream, runtime::Handle, time::Instant};
+use tokio::{
+    net::TcpStream,
+    runtime::{self, Handle},
+    time::Instant,
+};
 
 use super::{
     address::Address,
@@ -15,7 +19,6 @@ use super::{
     connect,
     connection::Lost,
     driver,
-    head_copy::HeadCopy,
     kept::{Kept, KeptFailed},
     pool::Pool,
     traffic::Place,
@@ -62,6 +65,11 @@ impl Rest {
         Self { request: Box::new(request), lost: false }
     }
 
+    /// Tells whether it was sent before, over a connection that was stale.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.lost
+    }
+
     /// Lets the request come back with an error, as one that may go to another target.
     pub(crate) fn give_back(self, error: Error) -> Error {
         error.with_unsent(if self.lost { once_more(*self.request) } else { *self.request })
@@ -80,11 +88,14 @@ impl Endpoint {
         if let Some(service) = self.service() {
             return service.send(request, &self.load).await;
         }
+        let Ok(runtime) = Handle::try_current() else {
+            return Err(Rest::new(request).give_back(Kind::NoRuntime.into()));
+        };
         let account = &mut Account::default();
-        let rest = match self.send_kept(request, account) {
+        let rest = match self.send_kept(request, runtime.id(), account) {
             Ok(kept) => match kept.await {
                 Ok(response) => return Ok(response),
-                Err(failed) => self.after_kept(failed)?,
+                Err(failed) => self.after_kept(*failed)?,
             },
             Err(rest) => rest,
         };
@@ -126,37 +137,47 @@ impl Endpoint {
     /// Sends a request at once, over a connection that was kept. It comes back if there is none.
     pub(crate) fn send_kept(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
+        runtime: runtime::Id,
         account: &mut Account,
     ) -> Result<impl Future<Output = Result<Response<Body>, Box<KeptFailed>>> + Send + use<>, Rest>
     {
-        let idle = Handle::try_current().ok().zip(self.pool());
-        let idle = idle.and_then(|(runtime, pool)| pool.take(runtime.id()));
-        let Some(idle) = idle else { return Err(Rest::new(request)) };
-        let (is_whole, replayable) = (request.body().is_end_stream(), is_replayable(&request));
-        let copy = is_whole.then(|| HeadCopy::of(&mut request, &idle.seat.traffic));
+        let pool = self.pool();
+        let Some(idle) = pool.and_then(|pool| pool.take(runtime)) else {
+            return Err(Rest::new(request));
+        };
+        // hyper writes in the version of the answer before, which nobody has seen yet.
+        if !idle.seat.traffic.is_settled() && needs_http_1_1(&request) {
+            if let Some(pool) = pool {
+                pool.put(runtime, idle, self.transport.connections_idle_max);
+            }
+            return Err(Rest::new(request));
+        }
+        let replayable = is_replayable(&request);
         account.sending(true);
-        Ok(Kept { answer: idle.send(request), copy, replayable })
+        Ok(Kept { answer: idle.send(request), replayable })
     }
 
     /// Decides what becomes of a request that got no answer over a connection that was kept.
-    pub(crate) fn after_kept(&self, failed: Box<KeptFailed>) -> Result<Rest, Error> {
-        let KeptFailed { lost, copy, replayable, fate } = *failed;
-        match (lost, copy, fate) {
-            (Lost::Unsent(request), ..) => Ok(Rest::new(*request)),
+    pub(crate) fn after_kept(&self, failed: KeptFailed) -> Result<Rest, Error> {
+        let KeptFailed { lost, replayable, fate } = failed;
+        match (lost, fate) {
+            (Lost::Unsent(request), _) => Ok(Rest { request, lost: false }),
             // It was stale, and the target has seen nothing.
-            (Lost::Sent { written: false, .. }, Some(copy), None) => Ok(Rest::new(copy)),
+            (Lost::Sent { written: false, copy: Some(request), .. }, None) => {
+                Ok(Rest { request, lost: false })
+            }
             // RFC 9110 §9.2.2 allows it for what is idempotent; that nothing came back makes a stale
             // connection by far the likeliest cause.
-            (Lost::Sent { received: false, .. }, Some(copy), None) if replayable => {
+            (Lost::Sent { received: false, copy: Some(request), .. }, None) if replayable => {
                 tracing::debug!(target = %self.address, "a stale connection is replaced");
                 if let Some(pool) = self.pool() {
                     pool.note_dropped();
                 }
-                Ok(Rest { request: Box::new(copy), lost: true })
+                Ok(Rest { request, lost: true })
             }
-            (Lost::Sent { error, received, .. }, _, fate) => Err(broken(error, received, fate)),
-            (Lost::Wrong(error), ..) => Err(error),
+            (Lost::Sent { error, received, .. }, fate) => Err(broken(error, received, fate)),
+            (Lost::Wrong(error), _) => Err(error),
         }
     }
 
@@ -201,10 +222,8 @@ impl Endpoint {
                 Ok(idle) => idle,
                 Err(error) => return Err(rest.give_back(Error::new(Kind::Connect, error))),
             };
-        let Rest { mut request, lost: is_second } = rest;
+        let Rest { request, lost: is_second } = rest;
         let (seat, replayable) = (Arc::clone(&idle.seat), is_replayable(&request));
-        let is_whole = request.body().is_end_stream();
-        let copy = is_whole.then(|| HeadCopy::of(&mut request, &seat.traffic));
         let lost = match idle.send(*request).await {
             Ok(response) => {
                 pool.note_alive();
@@ -212,23 +231,23 @@ impl Endpoint {
             }
             Err(lost) => lost,
         };
-        let unsent = match (lost.with_copy(copy, &seat.traffic), seat.fate.error()) {
-            ((Lost::Unsent(request), _), _) => *request,
+        let unsent = match (lost, seat.fate.error()) {
+            (Lost::Unsent(request), _) => request,
             // A target that is about to end may let a connection in that nobody will serve.
-            ((Lost::Sent { written: false, .. }, Some(copy)), None) => copy,
-            ((Lost::Sent { error, received: false, .. }, Some(copy)), None)
+            (Lost::Sent { written: false, copy: Some(request), .. }, None) => request,
+            (Lost::Sent { error, received: false, copy: Some(request), .. }, None)
                 if replayable && pool.is_ending() =>
             {
-                return Err(broken(error, false, None).with_unsent(once_more(copy)));
+                return Err(broken(error, false, None).with_unsent(once_more(*request)));
             }
-            ((Lost::Sent { error, received, .. }, _), fate) => {
+            (Lost::Sent { error, received, .. }, fate) => {
                 return Err(broken(error, received, fate));
             }
-            ((Lost::Wrong(error), _), _) => return Err(error),
+            (Lost::Wrong(error), _) => return Err(error),
         };
         let text = format!("{address} closed the connection before the request");
         let error = Error::new(Kind::Connect, text).with_reason("connection_terminated");
-        Err(Rest { request: Box::new(unsent), lost: is_second }.give_back(error))
+        Err(Rest { request: unsent, lost: is_second }.give_back(error))
     }
 }
 
@@ -237,6 +256,13 @@ impl Endpoint {
 pub(crate) fn line_of(response: &mut Response<Body>) -> Option<Line> {
     (response.status() == StatusCode::SWITCHING_PROTOCOLS)
         .then(|| Line::Wire(hyper::upgrade::on(response)))
+}
+
+/// Tells whether a request cannot be sent as one of HTTP/1.0.
+fn needs_http_1_1(request: &Request<Body>) -> bool {
+    let body = request.body();
+    let is_sized = body.is_end_stream() || body.size_hint().exact().is_some();
+    !is_sized || request.headers().contains_key(header::UPGRADE)
 }
 
 /// Marks a request that was lost.
@@ -309,8 +335,34 @@ mod tests {
         pool.put(Handle::current().id(), idle, 1);
         // Nobody has had the time to notice.
         drop(other);
-        let kept = endpoint.send_kept(marked(), &mut Account::default());
+        let runtime = Handle::current().id();
+        let kept = endpoint.send_kept(marked(), runtime, &mut Account::default());
         let failed = kept.ok().unwrap().await.unwrap_err();
-        assert_marked(&endpoint.after_kept(failed).unwrap().request);
+        assert_marked(&endpoint.after_kept(*failed).unwrap().request);
+    }
+
+    #[tokio::test]
+    async fn what_is_for_http_1_1_alone_waits_for_no_answer_that_nobody_has_seen() {
+        let (endpoint, opened, _other) = doomed().await;
+        let Opened { stream, place, pool, since, .. } = opened;
+        let idle = driver::start(stream, since, place, &pool, &endpoint.load, &endpoint.transport);
+        let idle = idle.await.ok().unwrap();
+        while !idle.sender.is_ready() {
+            tokio::task::yield_now().await;
+        }
+        let seat = Arc::clone(&idle.seat);
+        let exchange = seat.traffic.await_head();
+        let runtime = Handle::current().id();
+        pool.put(runtime, idle, 1);
+        let endless = || {
+            type Part = Result<http_body::Frame<bytes::Bytes>, Error>;
+            let body = futures_util::stream::pending::<Part>();
+            Request::new(Body::new(http_body_util::StreamBody::new(body)))
+        };
+        let account = &mut Account::default();
+        assert!(endpoint.send_kept(endless(), runtime, account).is_err());
+        assert_eq!(endpoint.connections_idle(), 1);
+        seat.traffic.end_awaiting(exchange);
+        assert!(endpoint.send_kept(endless(), runtime, account).is_ok());
     }
 }

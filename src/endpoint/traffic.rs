@@ -1,5 +1,5 @@
-//! The stream below hyper: how many bytes go over it, how many may come before the head of an answer,
-//! and what the head of a request was.
+//! The stream below hyper: how many bytes go over it, and how many may come before the head of an
+//! answer. What is written of a request it hands to `head_copy.rs`.
 //!
 //! hyper bounds each head, but not how many interim ones (1xx) come before the one that is waited for.
 //! What a byte means is hyper's affair.
@@ -19,11 +19,10 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::head_copy::KeptHead;
+
 /// The head of an answer, and so much as well of what comes before it: ALB's number.
 pub(super) const HEAD_SIZE_MAX: usize = 32 * 1024;
-
-/// The memory for the head of a request that a connection holds on to.
-const HEAD_KEPT: usize = 4 * 1024;
 
 /// How many bytes went over a connection, whatever they mean; hyper does not say.
 pub(super) struct Traffic {
@@ -32,10 +31,8 @@ pub(super) struct Traffic {
     /// How many bytes may have come while the head of an answer is awaited.
     received_max: AtomicU64,
     doubt: Mutex<Doubt>,
-    /// Whether the next that is written is the head of a request that is to be kept.
-    keeping: AtomicBool,
-    /// The head that was kept last.
-    kept: Mutex<Vec<u8>>,
+    /// What was written of a request that may be sent once more.
+    pub(super) kept_head: KeptHead,
     /// Whether the stream has changed its protocol, so that it is not hyper that writes.
     switched: AtomicBool,
 }
@@ -66,8 +63,7 @@ impl Default for Traffic {
             written: AtomicU64::new(0),
             received_max: AtomicU64::new(u64::MAX),
             doubt: Mutex::default(),
-            keeping: AtomicBool::new(false),
-            kept: Mutex::default(),
+            kept_head: KeptHead::default(),
             switched: AtomicBool::new(false),
         }
     }
@@ -111,35 +107,16 @@ impl Traffic {
             if doubt.exchange != exchange {
                 return Doubt::default();
             }
-            self.received_max.store(u64::MAX, Ordering::Relaxed);
+            // Whoever sees that sees what was said of the connection for it, too.
+            self.received_max.store(u64::MAX, Ordering::Release);
             mem::replace(doubt, Doubt { exchange, ..Doubt::default() })
         });
         doubt.settle();
     }
 
-    /// Has the head kept that is written next; hyper writes the head of a request without a body at
-    /// once.
-    pub(super) fn keep_head(&self) {
-        self.keeping.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns the head that was kept, if it was written, or was to be.
-    pub(super) fn kept_head(&self) -> Option<Vec<u8>> {
-        let is_due = self.keeping.swap(false, Ordering::Relaxed);
-        let kept = mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        (!is_due).then_some(kept)
-    }
-
-    /// Keeps what is written if it is such a head.
-    fn writes(&self, bytes: &[u8]) {
-        if self.keeping.load(Ordering::Relaxed) {
-            self.keeping.store(false, Ordering::Relaxed);
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            // The same memory for each request of the connection, but for very long ones.
-            kept.clear();
-            kept.shrink_to(HEAD_KEPT);
-            kept.extend_from_slice(bytes);
-        }
+    /// Tells whether no head is awaited: a connection may be idle before whoever asked has seen it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.received_max.load(Ordering::Acquire) == u64::MAX
     }
 
     /// Says that what is written from now on belongs to another protocol.
@@ -246,7 +223,7 @@ impl AsyncWrite for Counted {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.traffic.writes(buf);
+        this.traffic.kept_head.writes(buf);
         let written = Pin::new(&mut this.stream).poll_write(cx, buf);
         this.traffic.wrote(written)
     }
@@ -269,7 +246,7 @@ impl AsyncWrite for Counted {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.traffic.writes(bufs.first().map_or(&[], |first| first));
+        this.traffic.kept_head.writes(bufs.first().map_or(&[], |first| first));
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.traffic.wrote(written)
     }

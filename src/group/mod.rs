@@ -246,7 +246,7 @@ impl TargetGroup {
 
     /// Reads which target the client had; `None` if the group keeps no sessions.
     pub(crate) fn recall(&self, head: &Head<'_>) -> Result<Option<Session>, Error> {
-        if !self.0.is_sticky.load(Ordering::Relaxed) {
+        if !self.0.is_sticky.load(Ordering::Acquire) {
             return Ok(None);
         }
         self.recall_by(&self.0.roster.load().settings, head)
@@ -281,7 +281,7 @@ impl TargetGroup {
 
     /// Returns what may be sent once more, and notes that a request came.
     pub(crate) fn retry_policy(&self) -> Option<Arc<RetryPolicy>> {
-        if !self.0.retries_opted.load(Ordering::Relaxed) {
+        if !self.0.retries_opted.load(Ordering::Acquire) {
             return None;
         }
         let policy = self.0.roster.load().settings.retry.clone()?;
@@ -373,9 +373,10 @@ impl TargetGroup {
             let one_at_a_time = lock();
             let old = self.0.roster.load_full();
             if old.generation < latest {
+                // Before, so that whoever finds the roster finds them; they only say where to look.
+                self.0.is_sticky.store(new.settings.stickiness.is_some(), Ordering::Release);
+                self.0.retries_opted.store(new.settings.retry.is_some(), Ordering::Release);
                 self.0.roster.store(Arc::clone(&new));
-                self.0.is_sticky.store(new.settings.stickiness.is_some(), Ordering::Relaxed);
-                self.0.retries_opted.store(new.settings.retry.is_some(), Ordering::Relaxed);
                 self.0.published.send_replace(latest);
                 drop(one_at_a_time);
                 self.warn_of_fail_open(&old, &new);

@@ -9,13 +9,17 @@ mod wait;
 
 use std::{
     fmt,
+    future::ready,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{self, Context, Poll},
 };
 
 use http::{Request, Response, StatusCode};
-use tokio::{runtime::Handle, time::Sleep};
+use tokio::{
+    runtime::{self, Handle},
+    time::Sleep,
+};
 use tower::Service;
 
 use self::{adapt::Came, wait::Wait};
@@ -103,8 +107,23 @@ impl Service<Assigned> for Forward {
     }
 }
 
-/// Makes the request fit for its target and sends it, at once if a connection to it was kept.
-fn forward(mut assigned: Assigned, observer: Option<Observer>) -> Answer {
+/// Makes the request fit for its target and sends it, at once if a connection to it was kept. Whoever
+/// calls outside of a runtime may poll within one.
+fn forward(assigned: Assigned, observer: Option<Observer>) -> Answer {
+    match Handle::try_current() {
+        Ok(runtime) => send(assigned, observer, Some(runtime.id())),
+        Err(_) => Box::pin(async move {
+            let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+            send(assigned, observer, runtime).await
+        }),
+    }
+}
+
+fn send(
+    mut assigned: Assigned,
+    observer: Option<Observer>,
+    runtime: Option<runtime::Id>,
+) -> Answer {
     let request = &mut assigned.request;
     let asked = Asked::take(request);
     let endpoint = assigned.member.endpoint();
@@ -116,14 +135,18 @@ fn forward(mut assigned: Assigned, observer: Option<Observer>) -> Answer {
     lease.account_mut().identify(observer, wait.began, rule, &group, member.id(), attempt);
     let mut exchange = Exchange { rule, group, member, lease, wait, came, fail_open, via };
 
+    let Some(runtime) = runtime else {
+        // There are neither connections nor timers.
+        return Box::pin(ready(exchange.end(Err(Kind::NoRuntime.into()))));
+    };
     if let Some(asked) = asked {
-        return Box::pin(upgrade(exchange, request, asked));
+        return Box::pin(upgrade(exchange, request, runtime, asked));
     }
     if let Some(service) = exchange.member.endpoint().service() {
         let service = service.clone();
         return Box::pin(call(exchange, service, request));
     }
-    match exchange.member.endpoint().send_kept(request, exchange.lease.account_mut()) {
+    match exchange.member.endpoint().send_kept(request, runtime, exchange.lease.account_mut()) {
         Ok(answer) => {
             Box::pin(Sent::Kept { answer, late: exchange.wait.timer(), exchange: Some(exchange) })
         }
@@ -162,7 +185,7 @@ where
                 Poll::Ready(Err(failed)) => (exchange.take(), failed),
                 Poll::Pending => {
                     let Some(Exchange { wait, .. }) = exchange else { return Poll::Pending };
-                    let error = ready!(wait.poll_late(late, cx));
+                    let error = task::ready!(wait.poll_late(late, cx));
                     return conclude(exchange, Err(error));
                 }
             },
@@ -186,7 +209,7 @@ fn conclude(
 
 /// Sends a request once more that got no answer over a connection that was kept, if it may be.
 async fn send_again(exchange: Exchange, failed: Box<KeptFailed>) -> Result<Response<Body>, Error> {
-    match exchange.member.endpoint().after_kept(failed) {
+    match exchange.member.endpoint().after_kept(*failed) {
         Ok(rest) => send_rest(exchange, rest).await,
         Err(error) => exchange.end(Err(error)),
     }
@@ -198,10 +221,6 @@ async fn call(
     service: InProcess,
     request: Request<Body>,
 ) -> Result<Response<Body>, Error> {
-    // There are no timers either.
-    if Handle::try_current().is_err() {
-        return exchange.end(Err(Kind::NoRuntime.into()));
-    }
     let Exchange { member, lease, wait, .. } = &mut exchange;
     lease.account_mut().sending(false);
     let answer = wait.head_of(service.send(request, member.load())).await;
@@ -210,10 +229,6 @@ async fn call(
 
 /// Sends a request over a connection that is opened for it.
 async fn send_rest(mut exchange: Exchange, rest: Rest) -> Result<Response<Body>, Error> {
-    // There are no timers either.
-    if Handle::try_current().is_err() {
-        return exchange.end(Err(Kind::NoRuntime.into()));
-    }
     let answer = exchange.open_and_send(rest).await;
     exchange.end(answer)
 }
@@ -223,12 +238,10 @@ async fn send_rest(mut exchange: Exchange, rest: Rest) -> Result<Response<Body>,
 async fn upgrade(
     mut exchange: Exchange,
     request: Request<Body>,
+    runtime: runtime::Id,
     asked: Asked,
 ) -> Result<Response<Body>, Error> {
-    if Handle::try_current().is_err() {
-        return exchange.end(Err(Kind::NoRuntime.into()));
-    }
-    match exchange.send_upgrade(request).await {
+    match exchange.send_upgrade(request, runtime).await {
         Ok((response, None)) => exchange.end(Ok(response)),
         Ok((response, Some(line))) if asked.is_granted_by(&response) => {
             Ok(exchange.go_on(response, asked, line))
@@ -260,7 +273,8 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// Sends a request over what is opened for it. The target is not late before it can have it.
+    /// Sends a request over what is opened for it. The target is not late before it can have it; what
+    /// it had before takes no longer for being sent again.
     async fn open_and_send(&mut self, rest: Rest) -> Result<Response<Body>, Error> {
         let Self { member, lease, wait, .. } = self;
         let endpoint = member.endpoint();
@@ -268,7 +282,9 @@ impl Exchange {
             Ok(opened) => opened,
             Err(error) => return Err(rest.give_back(error)),
         };
-        wait.restart(opened.since());
+        if !rest.was_sent() {
+            wait.restart(opened.since());
+        }
         wait.head_of(endpoint.send_over(opened, rest)).await?
     }
 
@@ -277,6 +293,7 @@ impl Exchange {
     async fn send_upgrade(
         &mut self,
         request: Request<Body>,
+        runtime: runtime::Id,
     ) -> Result<(Response<Body>, Option<Line>), Error> {
         let Self { member, lease, wait, .. } = self;
         let endpoint = member.endpoint();
@@ -285,13 +302,13 @@ impl Exchange {
             account.sending(false);
             return wait.head_of(service.send_upgrade(request, member.load())).await?;
         }
-        let rest = match endpoint.send_kept(request, account) {
+        let rest = match endpoint.send_kept(request, runtime, account) {
             Ok(kept) => match wait.head_of(kept).await? {
                 Ok(mut response) => {
                     let line = line_of(&mut response);
                     return Ok((response, line));
                 }
-                Err(failed) => endpoint.after_kept(failed)?,
+                Err(failed) => endpoint.after_kept(*failed)?,
             },
             Err(rest) => rest,
         };

@@ -153,3 +153,22 @@ fn checks_go_on_when_the_runtime_they_ran_on_has_ended() {
 fn checks_go_on_when_the_runtime_they_ran_on_is_no_longer_driven() {
     checks_go_on(Some);
 }
+
+#[test]
+fn a_call_made_outside_of_a_runtime_uses_the_connections_of_where_it_is_waited_for() {
+    let (servers, target) = target();
+    let group = TargetGroup::builder("web").build().unwrap();
+    let mut balancer = balancer_of(&group, &target);
+    let here = runtime();
+    for _ in 0..3 {
+        let request = Request::get("/1").body(Body::default()).unwrap();
+        let called = tower::Service::call(&mut balancer, request);
+        here.block_on(async {
+            let response = called.await.unwrap();
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "one");
+            until("it is kept", || idle(&group) == 1).await;
+        });
+    }
+    assert_eq!(target.counts.opened(), 1);
+    drop(servers);
+}
