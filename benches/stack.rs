@@ -132,7 +132,7 @@ fn over_a_connection(table: &mut Table, runtime: &Runtime) {
     let more = |case: usize| counts[case] - counts[0];
     table.hold("floors on top, POST", more(1), goal as f64, Unit::Allocations);
     table.say("  time, in that of the bare pool", times.ratio(1, 0), Unit::Times);
-    table.say("bare pool on top, GET, whose head is copied", more(2), Unit::Allocations);
+    table.say("bare pool on top, GET", more(2), Unit::Allocations);
     table.hold("floors on top, GET", more(3), copy_goal as f64, Unit::Allocations);
     table.say("  time, in that of the bare pool with GET", times.ratio(3, 2), Unit::Times);
 }

@@ -63,7 +63,7 @@ pub mod stack {
     /// Allocations beyond those of the bare pool, over a connection.
     pub const ALLOCATIONS_WIRE_MAX: u64 = 5;
 
-    /// The same where the endpoint keeps a copy of the head, to repair a stale connection.
+    /// The same of a GET, which may be sent once more.
     pub const ALLOCATIONS_WIRE_COPY_MAX: u64 = 7;
 }
 
@@ -133,7 +133,7 @@ pub mod proxy {
     /// The same in that of nginx, for small answers over kept connections.
     pub const NGINX_RATIO_MAX: f64 = 1.25;
 
-    /// Instructions of a request beyond those of the barest proxy, the copy of the head included.
+    /// Instructions of a request beyond those of the barest proxy, in every case.
     pub const INSTRUCTIONS_MAX: f64 = 5_000.0;
 
     /// The same where the client has a session.

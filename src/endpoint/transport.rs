@@ -40,6 +40,7 @@ use crate::clock::WAIT_MAX;
 /// | one Content-Length several times | one |
 /// | Content-Length beside `Transfer-Encoding: chunked` | the chunks count; the connection is closed |
 /// | transfer codings other than chunked, lengths that differ | 502 |
+/// | an answer of HTTP/1.0 | as any other; its connection carries no second request |
 /// | a body of no length from a target of HTTP/1.0 | chunks; that it is complete only the end of the connection says, and that it is not, a reset |
 /// | an answer before the end of the request | the answer, and `Connection: close` in HTTP/1: when it is complete, the rest of the request is not sent |
 ///
@@ -94,8 +95,8 @@ impl Transport {
         self
     }
 
-    /// Sets how long the head of an answer may take, from when the last part of the request was
-    /// handed on.
+    /// Sets how long the head of an answer may take, from when the target could have the request, or the
+    /// last part of it. Opening a connection for it has a time of its own, `connect_timeout`.
     #[must_use]
     pub fn answer_timeout(mut self, timeout: Duration) -> Self {
         self.answer_timeout = timeout.min(WAIT_MAX);
