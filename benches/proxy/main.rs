@@ -4,19 +4,12 @@
 //!
 //! `cargo bench --features server --bench proxy` takes two to three minutes; with `-- --short` half a
 //! minute, for a rough idea. Words after `--` choose what is measured, by a part of its name:
-//! `-- --short "10 MiB" memory instructions`.
+//! `-- --short "10 MiB" memory`.
 //!
 //! Each proxy has a thread of its own, whose time the kernel keeps for us; clients and targets share
 //! another. Time is compared within a round, and what counts is the median over the rounds: the
-//! machine's moods then fall on all. Instructions are counted by valgrind where it is installed.
-//! Linux only.
-//!
-//! To see where instructions go, let the program send requests and measure nothing:
-//!
-//! ```text
-//! valgrind --tool=callgrind --separate-threads=yes \
-//!     target/release/deps/proxy-HASH --requests 1000 balancer get
-//! ```
+//! machine's moods then fall on all. Linux only. Instructions of the same proxies are counted by the
+//! bench `instructions`.
 
 #![allow(unreachable_pub, reason = "a program exports nothing")]
 
@@ -32,7 +25,6 @@ mod contest;
 mod cpu;
 mod memory;
 mod descriptors;
-mod instructions;
 mod child;
 
 use std::{env, process::ExitCode};
@@ -53,10 +45,6 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match arguments.next().as_deref() {
         Some(ours::SERVE) => Ours::serve_as_a_child(arguments),
-        Some(instructions::REQUESTS) => {
-            let backends = Backends::start(&runtime);
-            instructions::send(arguments, &runtime, backends.addresses);
-        }
         _ => return measure(&runtime),
     }
     ExitCode::SUCCESS
@@ -111,9 +99,6 @@ fn measure(runtime: &tokio::runtime::Runtime) -> ExitCode {
         }
     }
 
-    if let Some(counted) = effort.counted.filter(|_| is_wanted("instructions")) {
-        instructions::run(&mut table, scratch.path(), counted);
-    }
     table.finish()
 }
 

@@ -133,12 +133,6 @@ pub mod proxy {
     /// The same in that of nginx, for small answers over kept connections.
     pub const NGINX_RATIO_MAX: f64 = 1.25;
 
-    /// Instructions of a request beyond those of the barest proxy, in every case.
-    pub const INSTRUCTIONS_MAX: f64 = 5_000.0;
-
-    /// The same where the client has a session.
-    pub const INSTRUCTIONS_STICKY_MAX: f64 = 8_000.0;
-
     /// Idle connections that nginx keeps to the targets: as many as the balancer keeps to one.
     pub const NGINX_KEEPALIVE: usize = 64;
 
@@ -153,9 +147,6 @@ pub mod proxy {
         pub warm_up: Duration,
         /// How many connections memory is measured over, if descriptors suffice.
         pub connections: usize,
-        /// How many requests are sent under valgrind, in a first run and in a second: what counts is
-        /// the difference. None, and valgrind is left out.
-        pub counted: Option<[usize; 2]>,
     }
 
     /// Two to three minutes.
@@ -164,7 +155,6 @@ pub mod proxy {
         turn: Duration::from_millis(150),
         warm_up: Duration::from_millis(250),
         connections: 1_000,
-        counted: Some([100, 600]),
     };
 
     /// Half a minute, for whoever tries something: good for a rough idea, within a fifth or so.
@@ -173,7 +163,6 @@ pub mod proxy {
         turn: Duration::from_millis(60),
         warm_up: Duration::from_millis(60),
         connections: 300,
-        counted: Some([50, 150]),
     };
 
     /// Shows that the bench runs.
@@ -182,7 +171,6 @@ pub mod proxy {
         turn: Duration::from_millis(10),
         warm_up: Duration::ZERO,
         connections: 20,
-        counted: None,
     };
 
     /// How many requests a proxy has had before its memory is measured: what is made for the first
@@ -198,4 +186,19 @@ pub mod proxy {
 
     /// How long a child may take to start, and connections to be where memory is measured.
     pub const PATIENCE: Duration = Duration::from_secs(20);
+}
+
+/// Instructions of the same proxies.
+pub mod instructions {
+    /// Those of a request beyond those of the barest proxy.
+    pub const MAX: f64 = 5_000.0;
+
+    /// The same where the client has a session.
+    pub const STICKY_MAX: f64 = 8_000.0;
+
+    /// How many requests are sent in a first run and in a second: what counts is the difference.
+    pub const WHOLE: [usize; 2] = [200, 1_200];
+
+    /// The same for whoever tries something.
+    pub const SHORT: [usize; 2] = [50, 250];
 }

@@ -1,32 +1,64 @@
-//! How many instructions a request takes in user space, on the proxy's thread alone, as valgrind
-//! counts them: the same from run to run, to the percent. This program runs under it twice with
-//! different numbers of requests, and what counts is the difference.
+//! How many instructions a request takes in user space, on the proxy's thread alone, beside the barest
+//! proxy: as valgrind counts them, the same from run to run, to the percent.
+//!
+//! `cargo bench --bench instructions` takes a minute; with `-- --short` half of that. The program runs
+//! under valgrind twice with different numbers of requests, and what counts is the difference. It has an
+//! allocator of its own, since glibc's merges what was freed on some later request's time, and on
+//! whose depends on luck. Linux only, where valgrind is installed.
 //!
 //! Only small messages are counted. How often a large body is read depends on how fast it comes, and
 //! each reading costs more than the balancer may.
+//!
+//! To see where instructions go, let the program send requests and measure nothing:
+//!
+//! ```text
+//! valgrind --tool=callgrind --separate-threads=yes \
+//!     target/release/deps/instructions-HASH --requests 1000 balancer get
+//! ```
+
+#![allow(unreachable_pub, reason = "a program exports nothing")]
+#![allow(dead_code, reason = "the bench `proxy` uses more of what it shares with this one")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "proxy/backend.rs"]
+mod backend;
+#[path = "proxy/child.rs"]
+mod child;
+#[path = "proxy/client.rs"]
+mod client;
+#[path = "proxy/contestant.rs"]
+mod contestant;
+#[path = "proxy/cpu.rs"]
+mod cpu;
+#[path = "proxy/ours.rs"]
+mod ours;
 
 use std::{
     env, fs,
     net::SocketAddr,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
+use backend::{Backends, CLOSED, path_of};
+use child::{Child, Scratch, program};
+use client::{Ask, Until};
+use mimalloc::MiMalloc;
+use ours::Ours;
+use support::{
+    settings::instructions as settings,
+    table::{Table, Unit},
+    timing::is_rehearsal,
+};
 use tokio::runtime::Runtime;
 
-use crate::{
-    backend::{CLOSED, path_of},
-    child::{Child, program},
-    client::{Ask, Until},
-    ours::Ours,
-    support::{
-        settings::proxy as settings,
-        table::{Table, Unit},
-    },
-};
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Tells this program to send so many requests and to measure nothing: `--requests N PROXY CASE`.
-pub const REQUESTS: &str = "--requests";
+const REQUESTS: &str = "--requests";
 
 /// Threads are numbered as they are made, and the proxy's is the first after the main one.
 const PROXY_THREAD: usize = 2;
@@ -64,7 +96,7 @@ impl Case {
     }
 
     fn ask(self) -> Ask {
-        let ask = Ask::get(path_of(settings::SMALL));
+        let ask = Ask::get(path_of(support::settings::proxy::SMALL));
         match self {
             Self::Post => Ask { method: "POST", ..ask },
             Self::Get => ask,
@@ -74,13 +106,30 @@ impl Case {
     }
 }
 
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    if arguments.next().as_deref() == Some(REQUESTS) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let backends = Backends::start(&runtime);
+        send(arguments, &runtime, backends.addresses);
+        return ExitCode::SUCCESS;
+    }
+    let mut table = Table::new("instructions, for a request");
+    let is_short = env::args().any(|argument| argument == "--short");
+    match program("valgrind") {
+        None => println!("skipped: valgrind is not installed"),
+        Some(_) if is_rehearsal() => {}
+        Some(valgrind) => {
+            let counted = if is_short { settings::SHORT } else { settings::WHOLE };
+            run(&mut table, &valgrind, Scratch::make().path(), counted);
+        }
+    }
+    table.finish()
+}
+
 /// Counts all cases, of the barest proxy first.
-pub fn run(table: &mut Table, scratch: &Path, counted: [usize; 2]) {
-    let Some(valgrind) = program("valgrind") else {
-        println!("left out: instructions, since valgrind is not installed");
-        return;
-    };
-    let count = |ours, case| match instructions(&valgrind, scratch, ours, case, counted) {
+fn run(table: &mut Table, valgrind: &Path, scratch: &Path, counted: [usize; 2]) {
+    let count = |ours, case| match instructions(valgrind, scratch, ours, case, counted) {
         Ok(instructions) => Some(instructions),
         Err(error) => {
             println!("left out: instructions of {} ({}): {error}", ours.name(), case.name());
@@ -97,8 +146,8 @@ pub fn run(table: &mut Table, scratch: &Path, counted: [usize; 2]) {
             let Some(of_bare) = of_bare else { continue };
             let goal = match ours {
                 Ours::Bare => continue,
-                _ if ours.is_sticky() => settings::INSTRUCTIONS_STICKY_MAX,
-                _ => settings::INSTRUCTIONS_MAX,
+                _ if ours.is_sticky() => settings::STICKY_MAX,
+                _ => settings::MAX,
             };
             table.hold("  beyond bare", mine - of_bare, goal, Unit::Instructions);
         }
@@ -106,11 +155,7 @@ pub fn run(table: &mut Table, scratch: &Path, counted: [usize; 2]) {
 }
 
 /// Sends requests and measures nothing; a tool outside does.
-pub fn send(
-    mut arguments: impl Iterator<Item = String>,
-    runtime: &Runtime,
-    backends: [SocketAddr; 2],
-) {
+fn send(mut arguments: impl Iterator<Item = String>, runtime: &Runtime, backends: [SocketAddr; 2]) {
     let requests = arguments.next().and_then(|number| number.parse().ok());
     let ours = Ours::named(&arguments.next().unwrap_or_default());
     let name = arguments.next().unwrap_or_else(|| Case::Get.name().to_owned());
