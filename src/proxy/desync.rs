@@ -217,12 +217,12 @@ struct Coding {
 
 impl Framing {
     /// Tells whether a name may be, or resemble, one that frames a body. Nearly all are sorted out by
-    /// their first three letters: those of content and transfer.
+    /// their first four letters: those of content and transfer.
     #[inline]
     pub(super) fn may_frame(name: &str) -> bool {
         match name.as_bytes() {
-            [b'a'..=b'z', b'a'..=b'z', b'a'..=b'z', ..] => {
-                name.starts_with("con") || name.starts_with("tra")
+            [b'a'..=b'z', b'a'..=b'z', b'a'..=b'z', b'a'..=b'z', ..] => {
+                name.starts_with("cont") || name.starts_with("tran")
             }
             _ => true,
         }

@@ -168,13 +168,17 @@ impl<'a> Fields<'a> {
     fn of(headers: &'a HeaderMap, options: &HttpOptions) -> Self {
         let mut fields = Self::default();
         for (name, value) in headers {
-            fields.noted.note(name);
-            let (name, bytes) = (name.as_str(), value.as_bytes());
+            let (key, name, bytes) = (name, name.as_str(), value.as_bytes());
             // As on the wire: name, colon, blank, value, end of line.
             let size = name.len() + bytes.len() + 4;
             fields.count += 1;
             fields.size += size;
             fields.size_of_longest = fields.size_of_longest.max(size);
+            fields.unwanted |= options.drop_invalid_header_fields && !is_plain(name);
+            if !Noted::may_count(name) {
+                continue;
+            }
+            fields.noted.note(key);
             match name {
                 "host" => {
                     fields.hosts += 1;
@@ -187,7 +191,6 @@ impl<'a> Fields<'a> {
                 }
                 _ => {}
             }
-            fields.unwanted |= options.drop_invalid_header_fields && !is_plain(name);
         }
         fields
     }
