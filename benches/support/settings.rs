@@ -197,7 +197,7 @@ pub mod instructions {
     pub const STICKY_MAX: f64 = 8_000.0;
 
     /// How many requests are sent in a first run and in a second: what counts is the difference.
-    pub const WHOLE: [usize; 2] = [200, 1_200];
+    pub const WHOLE: [usize; 2] = [500, 4_500];
 
     /// The same for whoever tries something.
     pub const SHORT: [usize; 2] = [50, 250];
