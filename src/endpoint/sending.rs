@@ -249,10 +249,10 @@ pub(crate) fn is_idempotent(method: &Method) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::{io::AsyncReadExt, net::TcpListener};
 
     use super::*;
-    use crate::endpoint::Transport;
+    use crate::endpoint::{Transport, connection::Idle};
 
     /// A request that can be told from any other.
     fn marked() -> Request<Body> {
@@ -277,6 +277,28 @@ mod tests {
         (endpoint, opened, other)
     }
 
+    /// A connection that may carry a request.
+    async fn driven(endpoint: &Endpoint, opened: Opened) -> Idle {
+        let Opened { stream, place, pool, .. } = opened;
+        let idle = driver::start(stream, place, &pool, &endpoint.load, &endpoint.transport).await;
+        let idle = idle.ok().unwrap();
+        while !idle.sender.is_ready() {
+            tokio::task::yield_now().await;
+        }
+        idle
+    }
+
+    /// What becomes of a request that is sent over a kept connection that was just reset.
+    async fn sent_over_stale(request: Request<Body>) -> Result<Rest, Error> {
+        let (endpoint, opened, other) = doomed().await;
+        let pool = Arc::clone(&opened.pool);
+        pool.put(Handle::current().id(), driven(&endpoint, opened).await, 1);
+        // Nobody has had the time to notice.
+        drop(other);
+        let kept = endpoint.send_kept(request, &mut Account::default());
+        endpoint.after_kept(kept.ok().unwrap().await.unwrap_err())
+    }
+
     #[tokio::test]
     async fn a_request_of_which_nothing_was_written_comes_back() {
         let (endpoint, opened, other) = doomed().await;
@@ -288,18 +310,65 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_of_which_nothing_was_written_is_no_affair_of_its_method() {
+        let rest = sent_over_stale(marked()).await.unwrap();
+        assert_marked(&rest.request);
+    }
+
+    #[tokio::test]
+    async fn a_request_with_a_body_does_not_come_back_without_it() {
+        let with_body = || marked().map(|_| Body::from("body"));
+        assert_eq!(sent_over_stale(with_body()).await.err().unwrap().kind(), Kind::Exchange);
         let (endpoint, opened, other) = doomed().await;
-        let Opened { stream, place, pool, .. } = opened;
-        let idle = driver::start(stream, place, &pool, &endpoint.load, &endpoint.transport).await;
-        let idle = idle.ok().unwrap();
-        while !idle.sender.is_ready() {
+        drop(other);
+        let error = endpoint.send_over(opened, Rest::new(with_body())).await.unwrap_err();
+        assert!(error.take_unsent().is_none_or(|request| !request.body().is_end_stream()));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_hyper_did_not_take_comes_back_with_its_extensions() {
+        let (endpoint, opened, _other) = doomed().await;
+        let Idle { seat, sender } = driven(&endpoint, opened).await;
+        seat.close();
+        while !sender.is_closed() {
             tokio::task::yield_now().await;
         }
-        pool.put(Handle::current().id(), idle, 1);
-        // Nobody has had the time to notice.
+        let mut request = marked();
+        let copy = HeadCopy::of(&mut request, &seat.traffic);
+        let lost = Idle { seat: Arc::clone(&seat), sender }.send(request).await.err().unwrap();
+        let (Lost::Unsent(request), None) = lost.with_copy(Some(copy), &seat.traffic) else {
+            panic!("it was taken");
+        };
+        assert_marked(&request);
+    }
+
+    #[tokio::test]
+    async fn what_was_lost_once_is_marked_however_it_comes_back() {
+        let (endpoint, opened, other) = doomed().await;
         drop(other);
-        let kept = endpoint.send_kept(marked(), &mut Account::default());
-        let failed = kept.ok().unwrap().await.unwrap_err();
-        assert_marked(&endpoint.after_kept(failed).unwrap().request);
+        let rest = Rest { request: Box::new(marked()), lost: true };
+        let again = endpoint.send_over(opened, rest).await.unwrap_err().take_unsent().unwrap();
+        assert_marked(&again);
+        assert!(again.extensions().get::<Replayed>().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_a_target_that_is_ending_has_read_goes_to_one_other_if_it_may_be_done_twice() {
+        let check = async |method: Method, expected: Option<bool>| {
+            let (endpoint, opened, mut other) = doomed().await;
+            endpoint.pool().unwrap().note_dropped();
+            let mut request = marked();
+            *request.method_mut() = method.clone();
+            let reads = async {
+                assert_ne!(other.read(&mut [0; 1024]).await.unwrap(), 0);
+                drop(other);
+            };
+            let sends = endpoint.send_over(opened, Rest::new(request));
+            let (error, ()) = tokio::join!(sends, reads);
+            let again = error.unwrap_err().take_unsent();
+            let again = again.map(|request| is_replayable(&request));
+            assert_eq!(again, expected, "{method}");
+        };
+        check(Method::GET, Some(false)).await;
+        check(Method::POST, None).await;
     }
 }

@@ -300,4 +300,28 @@ mod tests {
         traffic.end_awaiting(second);
         assert!(!traffic.raises_doubt(waker));
     }
+
+    #[test]
+    fn of_a_head_that_was_not_written_the_one_before_is_not_kept() {
+        let traffic = Traffic::default();
+        traffic.keep_head();
+        traffic.writes(b"first");
+        // It was answered, so nobody asked for it.
+        traffic.keep_head();
+        assert_eq!(traffic.kept_head(), None);
+        traffic.keep_head();
+        traffic.writes(b"third");
+        traffic.writes(b"no head");
+        assert_eq!(traffic.kept_head().unwrap(), b"third");
+    }
+
+    #[test]
+    fn a_very_long_head_does_not_cost_its_memory_for_ever() {
+        let traffic = Traffic::default();
+        for length in [100 * HEAD_KEPT, 100] {
+            traffic.keep_head();
+            traffic.writes(&vec![b'x'; length]);
+        }
+        assert!(traffic.kept_head().unwrap().capacity() < 2 * HEAD_KEPT);
+    }
 }
