@@ -249,7 +249,12 @@ pub(crate) fn is_idempotent(method: &Method) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncReadExt, net::TcpListener};
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
     use crate::endpoint::{Transport, connection::Idle};
@@ -339,6 +344,37 @@ mod tests {
             panic!("it was taken");
         };
         assert_marked(&request);
+    }
+
+    /// Answers one request.
+    async fn answer(other: &mut TcpStream) {
+        assert_ne!(other.read(&mut [0; 1024]).await.unwrap(), 0);
+        other.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_target_that_answers_over_a_new_connection_is_not_ending() {
+        let (endpoint, opened, mut other) = doomed().await;
+        let pool = endpoint.pool().unwrap();
+        pool.note_dropped();
+        let sends = endpoint.send_over(opened, Rest::new(marked()));
+        let (answered, ()) = tokio::join!(sends, answer(&mut other));
+        assert!(answered.is_ok() && !pool.is_ending());
+    }
+
+    #[tokio::test]
+    async fn the_connection_of_a_probe_is_not_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Socket(listener.local_addr().unwrap());
+        let endpoint = Endpoint::new(address, Transport::default(), Arc::default());
+        let answers = async {
+            let (mut other, _) = listener.accept().await.unwrap();
+            answer(&mut other).await;
+            let end = other.read_u8();
+            tokio::time::timeout(Duration::from_secs(20), end).await.expect("it is closed")
+        };
+        let (answered, ended) = tokio::join!(endpoint.probe(marked(), None), answers);
+        assert!(answered.is_ok() && ended.is_err());
     }
 
     #[tokio::test]

@@ -256,6 +256,19 @@ async fn whose_upload_was_read_to_its_end_is_not_waited_for() {
     assert_eq!(served.end().await, (Ok(()), 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_came_whole_does_not_delay_a_later_end() {
+    let mut served = Served::by(service_fn(async |request: Request<Body>| {
+        _ = request.into_body().collect().await;
+        Ok(Response::new(Body::from("hello")))
+    }));
+    served.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab").await;
+    served.receive().await;
+    sleep(seconds(7)).await;
+    served.drain.begin();
+    assert_eq!(served.end().await, (Ok(()), 7));
+}
+
 /// Answers with much more than the pipe holds.
 fn much() -> Served {
     much_within(LIMITS)
@@ -583,11 +596,15 @@ thread_local! {
 #[tokio::test(start_paused = true)]
 async fn only_a_part_of_an_answer_without_a_length_is_reset_to_clients_of_http_1_0() {
     let check = async |request: &str, breaks_off: bool, expected: bool| {
-        let service = service_fn(move |_: Request<Body>| {
+        let service = service_fn(move |request: Request<Body>| {
             let end = breaks_off.then(|| Err(BoxError::from("the target is gone")));
             let parts = [Ok(Frame::data(Bytes::from("hello")))].into_iter().chain(end);
             let body = Body::new(StreamBody::new(stream::iter(parts)));
-            ready(Ok::<_, Infallible>(Response::new(body)))
+            let mut answer = Response::new(body);
+            if request.uri().path() == "/length" {
+                answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
+            }
+            ready(Ok::<_, Infallible>(answer))
         });
         let (mut client, stream) = duplex(1024);
         client.write_all(request.as_bytes()).await.unwrap();
@@ -599,6 +616,7 @@ async fn only_a_part_of_an_answer_without_a_length_is_reset_to_clients_of_http_1
     check("GET / HTTP/1.0\r\n\r\n", true, true).await;
     check("GET / HTTP/1.0\r\n\r\n", false, false).await;
     check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true, false).await;
+    check("GET /length HTTP/1.0\r\n\r\n", true, false).await;
     // Only the head goes out, and the connection goes on.
     check("HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true, false).await;
 }
