@@ -153,7 +153,7 @@ fn a_target_has_its_time_from_when_it_is_reached() {
         .max_blocking_threads(1)
         .build()
         .unwrap();
-    let check = async |body| {
+    runtime.block_on(async {
         let target = Server::named("one").await;
         let transport = Transport::new().answer_timeout(limit);
         let front =
@@ -163,12 +163,10 @@ fn a_target_has_its_time_from_when_it_is_reached() {
         front.group.register(Target::host(&name).unwrap());
         let held = tokio::task::spawn_blocking(move || std::thread::sleep(limit * 11 / 10));
         let balancer = front.balancer.clone();
-        let answer = balancer.oneshot(Request::new(body)).await.unwrap();
+        let answer = balancer.oneshot(Request::new(Body::default())).await.unwrap();
         assert_eq!(answer.status(), 200);
         held.await.unwrap();
-    };
-    runtime.block_on(check(Body::default()));
-    runtime.block_on(check(Body::from("hello")));
+    });
 }
 
 #[tokio::test]
