@@ -7,8 +7,12 @@ use std::{convert::Infallible, future::Future, pin::Pin, time::Duration};
 use http::{Request, Response};
 use pointsman::{
     Body, HealthCheck, LoadBalancer, RuleTable, Target, TargetGroup,
-    algorithm::LeastOutstandingRequests, endpoint::Transport, group::TargetGroupBuilder,
-    health::State, probe::Probe, target::Member,
+    algorithm::LeastOutstandingRequests,
+    endpoint::Transport,
+    group::{RetryPolicy, TargetGroupBuilder},
+    health::State,
+    probe::Probe,
+    target::Member,
 };
 use support::{Server, client, get, until};
 use tower::{ServiceExt, service_fn};
@@ -64,6 +68,32 @@ async fn settings_change_in_place_and_counts_stay() {
 
     group.reconfigure(web()).unwrap();
     assert_eq!(group.status().healthy(), 2, "unchecked targets count as healthy");
+}
+
+#[tokio::test]
+async fn a_retry_policy_is_heeded_from_when_it_is_set_to_when_it_is_taken_away() {
+    let group = web().build().unwrap();
+    for (name, status) in [("busy", 503), ("idle", 200)] {
+        let service = service_fn(move |_: Request<Body>| async move {
+            Response::builder().status(status).body(Body::default())
+        });
+        group.register(Target::service(name, service));
+    }
+    let balancer = LoadBalancer::new(RuleTable::forward_to(&group));
+    let check = async |settings: TargetGroupBuilder, expected: [u16; 2]| {
+        group.reconfigure(settings).unwrap();
+        let mut statuses = Vec::new();
+        // They take turns.
+        for _ in 0..2 {
+            let answer = balancer.clone().oneshot(Request::new(Body::default())).await.unwrap();
+            statuses.push(answer.status().as_u16());
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses, expected);
+    };
+    check(web(), [200, 503]).await;
+    check(web().retry(RetryPolicy::new().on_statuses([503])), [200, 200]).await;
+    check(web(), [200, 503]).await;
 }
 
 #[test]

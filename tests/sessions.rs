@@ -109,6 +109,27 @@ async fn vector_24_a_target_that_is_deregistered_is_replaced_and_the_cookie_with
 }
 
 #[tokio::test]
+async fn sessions_are_kept_from_when_a_group_is_told_to_until_it_is_told_not_to() {
+    let web = TargetGroup::builder("web").build().unwrap();
+    register(&web, &["one", "two"]);
+    let balancer = LoadBalancer::new(RuleTable::forward_to(&web));
+    let mut browser = Browser::default();
+    let mut check = async |settings: TargetGroupBuilder, written: bool, targets: usize| {
+        web.reconfigure(settings).unwrap();
+        let (mut served, mut is_written) = (HashSet::new(), false);
+        for _ in 0..4 {
+            let (target, is_new) = browser.ask(&balancer, "/").await;
+            is_written |= is_new;
+            served.insert(target);
+        }
+        assert_eq!((is_written, served.len()), (written, targets));
+    };
+    check(TargetGroup::builder("web"), false, 2).await;
+    check(sticky("web"), true, 1).await;
+    check(TargetGroup::builder("web"), false, 2).await;
+}
+
+#[tokio::test]
 async fn two_groups_in_turn_keep_both_targets_in_one_cookie() {
     let (web, api) = (sticky("web").build().unwrap(), sticky("api").build().unwrap());
     register(&web, &["web one", "web two"]);

@@ -230,6 +230,11 @@ mod tests {
         kept.writes(b"what follows");
         assert!(copy().into_request(&kept, 2).is_none());
         assert_eq!(copy().into_request(&kept, 1).unwrap().headers()["host"], "a");
+        // The one before was written, and this one never was.
+        kept.keep(5);
+        kept.writes(head);
+        kept.keep(6);
+        assert!(copy().into_request(&kept, 6).is_none());
         // What was left of another head came first.
         for other in ["PUT /ab HTTP/1.1\r\n\r\n", "GET /a HTTP/1.1\r\n\r\n", "x: y\r\n\r\n"] {
             kept.keep(3);

@@ -282,6 +282,19 @@ async fn a_look_up_that_never_ends_keeps_no_other_from_beginning() {
     assert_eq!(at_once(&resolver), Some(Ok(2)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_ends_late_lets_none_begin_beside_the_one_that_replaced_it() {
+    let (resolver, begun) = resolver();
+    assert_eq!(asked(&resolver).await, Err("late".into()));
+    sleep(LOOK_UP_MAX).await;
+    let late = begun.next();
+    assert_eq!((at_once(&resolver), begun.count()), (None, 1));
+    late.end(bad("late"));
+    assert_eq!((at_once(&resolver), begun.count()), (None, 1));
+    begun.next().end(good(1));
+    assert_eq!(at_once(&resolver), Some(Ok(1)));
+}
+
 #[tokio::test]
 async fn the_system_is_asked() {
     let resolver = Resolver::new("localhost".into());

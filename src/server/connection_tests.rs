@@ -1,11 +1,15 @@
 //! Limits and ends of a connection, over a pipe and a clock that stands until all wait.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     future::{pending, ready},
 };
 
-use http_body_util::{BodyExt, Full};
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
@@ -250,6 +254,19 @@ async fn whose_upload_was_read_to_its_end_is_not_waited_for() {
     served.send(GET).await;
     assert!(closes(&served.receive().await));
     assert_eq!(served.end().await, (Ok(()), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_came_whole_does_not_delay_a_later_end() {
+    let mut served = Served::by(service_fn(async |request: Request<Body>| {
+        _ = request.into_body().collect().await;
+        Ok(Response::new(Body::from("hello")))
+    }));
+    served.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab").await;
+    served.receive().await;
+    sleep(seconds(7)).await;
+    served.drain.begin();
+    assert_eq!(served.end().await, (Ok(()), 7));
 }
 
 /// Answers with much more than the pipe holds.
@@ -570,4 +587,36 @@ async fn a_connection_that_could_have_been_taken_over_goes_on_as_any_other() {
         served.receive().await;
     }
     assert_eq!(served.end().await, (Ok(()), 60));
+}
+
+thread_local! {
+    static WAS_RESET: Cell<bool> = const { Cell::new(false) };
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_part_of_an_answer_without_a_length_is_reset_to_clients_of_http_1_0() {
+    let check = async |request: &str, breaks_off: bool, expected: bool| {
+        let service = service_fn(move |request: Request<Body>| {
+            let end = breaks_off.then(|| Err(BoxError::from("the target is gone")));
+            let parts = [Ok(Frame::data(Bytes::from("hello")))].into_iter().chain(end);
+            let body = Body::new(StreamBody::new(stream::iter(parts)));
+            let mut answer = Response::new(body);
+            if request.uri().path() == "/length" {
+                answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
+            }
+            ready(Ok::<_, Infallible>(answer))
+        });
+        let (mut client, stream) = duplex(1024);
+        client.write_all(request.as_bytes()).await.unwrap();
+        WAS_RESET.set(false);
+        let drain = Drain::new(seconds(30));
+        _ = serve(stream, |_| WAS_RESET.set(true), service, LIMITS, &drain).await;
+        assert_eq!(WAS_RESET.get(), expected, "{request:?} {breaks_off}");
+    };
+    check("GET / HTTP/1.0\r\n\r\n", true, true).await;
+    check("GET / HTTP/1.0\r\n\r\n", false, false).await;
+    check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true, false).await;
+    check("GET /length HTTP/1.0\r\n\r\n", true, false).await;
+    // Only the head goes out, and the connection goes on.
+    check("HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true, false).await;
 }

@@ -1,11 +1,12 @@
 //! Who answers: targets of many makes take turns, however they are named and however many ask.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, routing::get as on_get};
 use http::Request;
-use pointsman::{Body, HealthCheck, Target, TargetGroup};
+use pointsman::{Body, HealthCheck, Target, TargetGroup, endpoint::Transport};
 use tokio::task::JoinSet;
+use tower::ServiceExt;
 
 use crate::support::{
     Front, MANY_SOCKETS, Server, client, fetch, get,
@@ -143,6 +144,31 @@ async fn a_target_by_name_is_looked_up() {
     assert_eq!(front.group.status().target(&name).unwrap().answered, 1);
 }
 
+/// Looking a name up takes a thread, and there is one, which is taken.
+#[test]
+fn a_target_has_its_time_from_when_it_is_reached() {
+    let limit = Duration::from_secs(1);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let target = Server::named("one").await;
+        let transport = Transport::new().answer_timeout(limit);
+        let front =
+            Front::with(TargetGroup::builder("web").transport(transport).build().unwrap(), [])
+                .await;
+        let name = format!("localhost:{}", target.address.port());
+        front.group.register(Target::host(&name).unwrap());
+        let held = tokio::task::spawn_blocking(move || std::thread::sleep(limit * 11 / 10));
+        let balancer = front.balancer.clone();
+        let answer = balancer.oneshot(Request::new(Body::default())).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        held.await.unwrap();
+    });
+}
+
 #[tokio::test]
 async fn a_name_that_cannot_be_looked_up_is_502_and_said_so() {
     // A label is at most 63 octets long (RFC 1035 §2.3.4), so nobody is asked.
@@ -183,7 +209,7 @@ async fn while_a_name_cannot_be_looked_up_other_targets_and_open_connections_ser
 #[tokio::test]
 async fn a_checked_target_that_is_gone_gets_no_more_requests() {
     let (one, two) = (Server::named("one").await, Server::named("two").await);
-    let check = HealthCheck::http("/health").interval(std::time::Duration::from_millis(300));
+    let check = HealthCheck::http("/health").interval(Duration::from_millis(300));
     let group = TargetGroup::builder("web").health_check(check).build().unwrap();
     let front = Front::with(group, [one.address, two.address]).await;
     front.group.until_healthy(2).await;

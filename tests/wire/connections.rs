@@ -7,6 +7,7 @@ use pointsman::{
     Body, LoadBalancer, RuleTable, Target, TargetGroup,
     endpoint::Transport,
     error::{Error, Kind},
+    proxy::HttpOptions,
 };
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -136,6 +137,25 @@ async fn a_place_comes_back_when_connecting_is_given_up() {
         let given_up = tokio::time::timeout(Duration::from_millis(50), answer).await;
         assert!(given_up.is_err(), "{given_up:?}");
     }
+}
+
+/// The same address.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connecting_takes_no_longer_than_the_request_may() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _queued = Socket::connect(address).await;
+    let group = group(Transport::new().connect_timeout(Duration::from_secs(3600)));
+    group.register(Target::new(address));
+    let balancer = LoadBalancer::builder()
+        .http(HttpOptions::new().request_timeout(Duration::from_millis(50)))
+        .build(RuleTable::forward_to(&group));
+    let answer = balancer.oneshot(http::Request::new(Body::default()));
+    let answer = soon("it is over", answer).await.unwrap();
+    assert_eq!(answer.status(), 504);
 }
 
 #[tokio::test]

@@ -163,6 +163,22 @@ async fn an_exchange_without_an_answer_is_cut_at_the_deregistration_delay() {
 }
 
 #[tokio::test]
+async fn what_is_cut_on_a_connection_that_was_kept_is_not_sent_once_more() {
+    let held = Held::of(&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"]).await;
+    let front = held.front(SHORT).await;
+    let mut answered = held.asked_by(&front).await;
+    held.go_on();
+    assert_eq!(answered.answer().await.1, "ok");
+    until("it is kept", || front.group.status().targets[0].connections_idle == 1).await;
+    let mut waiting = held.asked_by(&front).await;
+    front.group.deregister(&held.id());
+    assert_eq!(status(&waiting.head().await), 502);
+    held.is_left().await;
+    let counts = &held.target.counts;
+    assert_eq!((counts.requests(), counts.opened()), (2, 1));
+}
+
+#[tokio::test]
 async fn an_answer_under_way_is_cut_visibly_at_the_deregistration_delay() {
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let check = async |parts: &'static [&'static str], got: &str| {

@@ -67,6 +67,25 @@ async fn the_answer_of_another_target_is_the_same_to_them() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_end_of_their_request_keeps_no_connection() {
+    let target = Server::by_hand(|mut socket, _| async move {
+        socket.head().await;
+        _ = socket.send(LENGTH).await;
+        socket.closed().await;
+    })
+    .await;
+    let front = Front::of([target.address]).await;
+    let mut client = Socket::connect(front.address()).await;
+    let head = "POST / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\ncontent-length: 9\r\n\r\n";
+    client.send(format!("{head}half")).await.unwrap();
+    let head = client.head().await;
+    assert_eq!(status(&head), 200);
+    assert_eq!(field(&head, "connection"), Some("close"), "{head}");
+    assert_eq!(client.exactly(2).await, b"ok");
+    front.at_rest().await;
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_for_those_who_ask() {
     let (head, body) = asked("GET / HTTP/1.0\r\n\r\n", LENGTH).await;
     assert_eq!((field(&head, "content-length"), &*body), (Some("2"), "ok"));

@@ -8,12 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use pointsman::{Body, TargetGroup, endpoint::Transport, group::RetryPolicy};
+use pointsman::{
+    Body, LoadBalancer, RuleTable, Target, TargetGroup, endpoint::Transport, group::RetryPolicy,
+};
 use tokio::net::TcpSocket;
-use tower::BoxError;
+use tower::{BoxError, ServiceExt, service_fn};
 
 use crate::support::{
     Front, Server, client, fetch, get,
@@ -270,7 +272,7 @@ async fn what_the_client_had_not_sent_yet_reaches_the_second_target() {
     })
     .await;
     setup.front.group.deregister(&setup.servers[1].address.to_string());
-    setup.front.group.register(pointsman::Target::new(second.address));
+    setup.front.group.register(Target::new(second.address));
     let mut socket = Socket::connect(setup.front.address()).await;
     socket.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 13\r\n\r\nfirst ").await.unwrap();
     until("the second target has the beginning", || *heads.lock().unwrap() == "first ").await;
@@ -382,6 +384,27 @@ fn refusing() -> (TcpSocket, SocketAddr) {
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
+}
+
+/// How a body goes over a connection is no matter of a service that there is none to.
+#[tokio::test]
+async fn a_service_that_gets_what_a_target_refused_sees_no_framing_of_its_own() {
+    let (_held, refused) = refusing();
+    let group = TargetGroup::builder("web").build().unwrap();
+    group.register(Target::new(refused));
+    let seen = Arc::new(Mutex::new(None));
+    group.register(Target::service("here", {
+        let seen = Arc::clone(&seen);
+        service_fn(move |request: Request<Body>| {
+            *seen.lock().unwrap() = Some(request.headers().clone());
+            std::future::ready(Ok::<_, BoxError>(Response::new(Body::default())))
+        })
+    }));
+    let balancer = LoadBalancer::new(RuleTable::forward_to(&group));
+    let request = Request::put("/").body(chunked(&["a"])).unwrap();
+    assert_eq!(balancer.oneshot(request).await.unwrap().status(), 200);
+    let headers = seen.lock().unwrap().take().unwrap();
+    assert!(!headers.contains_key("transfer-encoding"), "{headers:?}");
 }
 
 #[tokio::test]

@@ -166,6 +166,20 @@ mod tests {
         check(&[], None, &[]);
     }
 
+    #[test]
+    fn a_target_is_told_the_length_of_the_body_it_gets() {
+        let check = |body: &'static str, told: &str, expected: &str| {
+            let request = Request::put("/").header("content-length", told);
+            let mut request = request.body(Body::from(body)).unwrap();
+            toward_target(&mut request, &"10.0.0.7:80".parse().unwrap());
+            assert_eq!(request.headers()["content-length"], expected, "{body:?}");
+            assert!(!request.headers().contains_key("transfer-encoding"), "{body:?}");
+        };
+        check("hello", "5", "5");
+        check("hello", "44", "5");
+        check("", "44", "0");
+    }
+
     #[tokio::test]
     async fn what_a_service_in_this_process_tells_is_the_length_of_its_answer() {
         use tower::{ServiceExt, service_fn};
