@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-use crate::support::settings::proxy as settings;
+use crate::support::settings::memory as settings;
 
 /// Lets this program and its children open as many descriptors as are needed, if that is allowed.
 pub fn raise() {

@@ -133,6 +133,10 @@ pub mod proxy {
     /// The same in that of nginx, for small answers over kept connections.
     pub const NGINX_RATIO_MAX: f64 = 1.25;
 
+    /// How many clients nginx and HAProxy are to admit: many more than ever come, so that none has to wait
+    /// for another. HAProxy keeps a share of them as idle connections to its targets.
+    pub const ADMITTED: usize = 2_000;
+
     /// Idle connections that nginx keeps to the targets: as many as the balancer keeps to one.
     pub const NGINX_KEEPALIVE: usize = 64;
 
@@ -145,8 +149,6 @@ pub mod proxy {
         pub turn: Duration,
         /// How long each proxy runs before anything is measured.
         pub warm_up: Duration,
-        /// How many connections memory is measured over, if descriptors suffice.
-        pub connections: usize,
     }
 
     /// Two to three minutes.
@@ -154,35 +156,15 @@ pub mod proxy {
         rounds: 25,
         turn: Duration::from_millis(150),
         warm_up: Duration::from_millis(250),
-        connections: 1_000,
     };
 
     /// Half a minute, for whoever tries something: good for a rough idea, within a fifth or so.
-    pub const SHORT: Effort = Effort {
-        rounds: 5,
-        turn: Duration::from_millis(60),
-        warm_up: Duration::from_millis(60),
-        connections: 300,
-    };
+    pub const SHORT: Effort =
+        Effort { rounds: 5, turn: Duration::from_millis(60), warm_up: Duration::from_millis(60) };
 
     /// Shows that the bench runs.
-    pub const REHEARSAL: Effort = Effort {
-        rounds: 1,
-        turn: Duration::from_millis(10),
-        warm_up: Duration::ZERO,
-        connections: 20,
-    };
-
-    /// How many requests a proxy has had before its memory is measured: what is made for the first
-    /// belongs to no connection.
-    pub const REQUESTS_BEFORE: usize = 10;
-
-    /// How many descriptors this program and its children want to be allowed.
-    pub const DESCRIPTORS: usize = 4096;
-
-    /// How many of them are in use where memory is measured, at most: connections that wait in the
-    /// pools of other proxies.
-    pub const DESCRIPTORS_SPARE: usize = 2048;
+    pub const REHEARSAL: Effort =
+        Effort { rounds: 1, turn: Duration::from_millis(10), warm_up: Duration::ZERO };
 
     /// How long a child may take to start, and connections to be where memory is measured.
     pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -201,4 +183,24 @@ pub mod instructions {
 
     /// The same for whoever tries something.
     pub const SHORT: [usize; 2] = [50, 250];
+}
+
+/// Memory of the same proxies, alone in a process each.
+pub mod memory {
+    /// How many connections are measured over, if descriptors suffice.
+    pub const CONNECTIONS: usize = 1_000;
+
+    /// The same where the bench only shows that it runs.
+    pub const REHEARSED: usize = 20;
+
+    /// How many requests a proxy has had before its memory is measured: what is made for the first
+    /// belongs to no connection.
+    pub const REQUESTS_BEFORE: usize = 10;
+
+    /// How many descriptors this program and its children want to be allowed.
+    pub const DESCRIPTORS: usize = 4096;
+
+    /// How many of them are in use where memory is measured, at most: connections that wait in the
+    /// pools of other proxies.
+    pub const DESCRIPTORS_SPARE: usize = 2048;
 }
