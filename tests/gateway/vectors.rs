@@ -312,6 +312,8 @@ async fn vector_24_a_target_that_is_deregistered_is_replaced_and_the_cookie_with
         document(&[sticky("web", targets)], &[listener])
     };
     let mut gateway = Gateway::start(&of(&[one.address, two.address]), &[&port]).await;
+    // Until then a session may begin at one that is not known to be healthy, and move to the other.
+    gateway.turned(&[one.address, two.address], "healthy").await;
     let mut socket = Socket::connect(port.address).await;
     // Asks with a cookie; the target, and the cookie that comes when it is a new one.
     let mut ask = async |cookie: &str| {
