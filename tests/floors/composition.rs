@@ -1,7 +1,7 @@
 //! A balancer in the hands of others: tower-http's layers around it, axum's routers, hyper, and a
 //! balancer behind a balancer.
 
-use std::{convert::Infallible, fmt::Debug, net::SocketAddr};
+use std::{convert::Infallible, fmt::Debug, net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, routing};
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use pointsman::{
     Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     error::{Error, Kind},
     layer::Served,
+    proxy::HttpOptions,
     rule::{Condition, FixedResponse, Forward, Rule},
 };
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
@@ -308,6 +309,26 @@ fn a_call_outside_a_runtime_is_an_error() {
     }
     for target in web.status().targets {
         assert_eq!((target.in_flight, target.failed), (0, 0));
+    }
+}
+
+#[test]
+fn an_answer_waited_for_outside_of_a_runtime_is_an_error_too() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (here, there) = (group_of("here", &["one"]), group_of("there", &[]));
+    there.register(Target::new("127.0.0.1:9".parse().unwrap()));
+    for (web, timeout) in [(&here, None), (&there, None), (&there, Some(Duration::from_secs(1)))] {
+        let options = HttpOptions::new();
+        let options = timeout.into_iter().fold(options, HttpOptions::request_timeout);
+        let mut balancer = LoadBalancer::builder().http(options).build(RuleTable::forward_to(web));
+        let called = {
+            let _inside = runtime.enter();
+            Service::call(&mut balancer, get("/"))
+        };
+        let answer = futures_util::FutureExt::now_or_never(called).unwrap().unwrap();
+        assert_eq!(answer.status(), 500, "{timeout:?}");
+        assert_eq!(answer.extensions().get::<Error>().unwrap().kind(), Kind::NoRuntime);
+        assert_eq!(web.status().in_flight(), 0);
     }
 }
 

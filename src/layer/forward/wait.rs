@@ -13,7 +13,10 @@ use std::{
 
 use http::Request;
 use http_body::Body as _;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep, sleep_until, timeout_at},
+};
 
 use crate::{
     body::Body,
@@ -55,11 +58,13 @@ impl Wait {
         self.began = now;
     }
 
-    /// Waits for what has deadlines of its own, but no longer than the request may take.
+    /// Waits for what has deadlines of its own, but no longer than the request may take. Fails outside of
+    /// a runtime, where there are no timers: whoever called within one may poll elsewhere.
     pub(super) async fn within_deadline<T>(
         &self,
         future: impl Future<Output = T>,
     ) -> Result<T, Error> {
+        Handle::try_current().map_err(|_| Kind::NoRuntime)?;
         match self.deadline {
             None => Ok(future.await),
             Some(deadline) => {
@@ -68,8 +73,9 @@ impl Wait {
         }
     }
 
-    /// Waits for the head of an answer.
+    /// Waits for the head of an answer; fails outside of a runtime.
     pub(super) async fn head_of<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
+        Handle::try_current().map_err(|_| Kind::NoRuntime)?;
         let (mut answer, mut late) = (pin!(answer), pin!(self.timer()));
         poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Ok(answer)),
