@@ -34,23 +34,11 @@ impl Noted {
     /// their first letter.
     #[inline]
     pub(super) fn may_count(name: &str) -> bool {
-        !matches!(
-            name.as_bytes().first(),
-            Some(
-                b'a'
-                | b'b'
-                | b'd'
-                | b'g'
-                | b'i'
-                | b'j'
-                | b'l'..=b'o'
-                | b'q'..=b's'
-                | b'v'
-                | b'w'
-                | b'y'
-                | b'z',
-            )
-        )
+        match name.as_bytes().first() {
+            Some(b'c' | b'e' | b'f' | b'h' | b'k' | b'p' | b't' | b'u' | b'x') => true,
+            Some(b'a'..=b'z') => false,
+            _ => true,
+        }
     }
 
     /// Looks at a name.
