@@ -14,8 +14,16 @@ use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1::SendRequest},
 };
+use tokio::time::Instant;
 
-use super::{early, framing, head_copy::HeadCopy, seat::Seat, traffic::Traffic, upload::Upload};
+use super::{
+    early, framing,
+    head_copy::HeadCopy,
+    outstanding::{Begun, Doubt},
+    seat::Seat,
+    traffic::Traffic,
+    upload::Upload,
+};
 use crate::{
     body::Body,
     error::{Error, Kind},
@@ -44,28 +52,32 @@ pub(super) enum Lost {
     },
     /// What came back is no answer.
     Wrong(Error),
+    /// Nothing came back in time.
+    Late,
 }
 
 /// What hyper says of a request.
 pub(super) type Said = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
 
 impl Idle {
-    /// Sends a request, at once; the connection goes back to the pool by itself.
+    /// Sends a request, at once, whose answer is due then, if ever; the connection goes back to the pool
+    /// by itself.
     pub(super) fn send(
         self,
         mut request: Request<Body>,
+        due: Option<Instant>,
     ) -> Awaited<impl Future<Output = Said> + use<>> {
         let Self { seat, mut sender } = self;
         let upload = request.body_mut().progress();
         let before = seat.traffic.seen();
-        let exchange = seat.traffic.await_head();
+        let Begun { exchange, is_watched } = seat.traffic.outstanding.begin(before.0, due);
         let copy = request.body().is_end_stream().then(|| HeadCopy::of(&mut request));
         if copy.is_some() {
             seat.traffic.kept_head.keep(exchange);
         }
         let answer = sender.try_send_request(request.map(Upload::new));
         seat.give_back(sender);
-        Awaited { answer, seat, upload, copy, before, exchange }
+        Awaited { answer, seat, upload, copy, before, exchange, is_watched }
     }
 }
 
@@ -83,10 +95,16 @@ pin_project_lite::pin_project! {
         before: (u64, u64),
         // Its number on the connection.
         exchange: u64,
+        is_watched: bool,
     }
 }
 
 impl<F> Awaited<F> {
+    /// Tells whether it will be seen that the answer is late. If not, somebody else is to.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+
     pub(super) fn seat(&self) -> &Seat {
         &self.seat
     }
@@ -99,14 +117,17 @@ impl<F: Future<Output = Said>> Future for Awaited<F> {
         let mut this = self.project();
         let traffic = &this.seat.traffic;
         let mut said = this.answer.as_mut().poll(cx);
+        let mut doubt = None;
         if said.is_pending() {
-            if !traffic.is_in_doubt(*this.exchange, cx.waker()) {
+            doubt = traffic.outstanding.doubt(*this.exchange, cx.waker());
+            if doubt.is_none() {
                 return Poll::Pending;
             }
             // The head may have come before the doubt; if not, it did not come at all.
             said = this.answer.poll(cx);
         }
         let ended = match said {
+            Poll::Pending if doubt == Some(Doubt::Late) => Err(Lost::Late),
             Poll::Pending => {
                 let text = "the target sent too much before the head of its answer";
                 Err(Lost::Wrong(Error::new(Kind::Exchange, text)))
@@ -118,7 +139,7 @@ impl<F: Future<Output = Said>> Future for Awaited<F> {
             }
         };
         // Not before it is known whether the connection is used again.
-        traffic.end_awaiting(*this.exchange);
+        traffic.outstanding.end(*this.exchange);
         traffic.kept_head.forget_long();
         Poll::Ready(ended)
     }

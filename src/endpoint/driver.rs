@@ -22,9 +22,10 @@ use tokio::{
 
 use super::{
     connection::Idle,
+    outstanding::HEAD_SIZE_MAX,
     pool::Pool,
     seat::Seat,
-    traffic::{Counted, HEAD_SIZE_MAX, Place, Traffic},
+    traffic::{Counted, Place, Traffic},
     transport::Transport,
     upload::Upload,
 };
@@ -150,12 +151,11 @@ impl<C> Driver<C> {
         let timer = self.idle.get_or_insert_with(|| IdleTimer {
             since: now,
             sleep: Box::pin(sleep_until(due)),
-            armed: true,
+            armed: false,
         });
         timer.since = now;
         if !timer.armed {
-            timer.armed = true;
-            timer.sleep.as_mut().reset(due);
+            timer.arm(due, &self.seat);
         }
         pool.put(self.runtime, idle, self.idle_max);
         // Whoever takes it gives it back through the seat, and must find somebody to wake.
@@ -182,8 +182,8 @@ impl<C> Driver<C> {
         Poll::Ready(())
     }
 
-    /// Ends a connection that was idle for too long, or became too old meanwhile. The timer is moved
-    /// when it fires, not when the connection is used.
+    /// Ends a connection that was idle for too long, or became too old meanwhile, and watches for answers
+    /// that are late. The timer is moved when it fires, not when the connection is used.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(timer) = &mut self.idle else { return Poll::Pending };
@@ -191,19 +191,31 @@ impl<C> Driver<C> {
                 return Poll::Pending;
             }
             ready!(timer.sleep.as_mut().poll(cx));
-            let due = self.age_end.min(timer.since + self.idle_timeout);
-            if due > Instant::now() {
-                timer.sleep.as_mut().reset(due);
-                continue;
-            }
             timer.armed = false;
-            // None: it is in use, and the timer is armed again when it comes back.
-            let idle = self.pool.upgrade().and_then(|pool| pool.remove(self.runtime, &self.seat));
-            if idle.is_some() {
-                self.connection = None;
-                return Poll::Ready(());
+            let now = Instant::now();
+            let answer_due = self.seat.traffic.outstanding.look(now);
+            let idle_due = self.age_end.min(timer.since + self.idle_timeout);
+            let next = [answer_due, Some(idle_due)].into_iter().flatten().filter(|due| *due > now);
+            if idle_due <= now {
+                // None: it is in use, and the timer is armed again when it comes back.
+                let pool = self.pool.upgrade();
+                if pool.and_then(|pool| pool.remove(self.runtime, &self.seat)).is_some() {
+                    self.connection = None;
+                    return Poll::Ready(());
+                }
+            }
+            if let Some(next) = next.min() {
+                timer.arm(next, &self.seat);
             }
         }
+    }
+}
+
+impl IdleTimer {
+    fn arm(&mut self, due: Instant, seat: &Seat) {
+        self.armed = true;
+        self.sleep.as_mut().reset(due);
+        seat.traffic.outstanding.look_at(due);
     }
 }
 

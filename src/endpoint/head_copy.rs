@@ -54,7 +54,8 @@ impl KeptHead {
 
     /// Gives the memory of a long head back, since its answer is there.
     pub(super) fn forget_long(&self) {
-        if self.is_long.swap(false, Ordering::Relaxed) {
+        // Few are, and to look costs less than to write.
+        if self.is_long.load(Ordering::Relaxed) && self.is_long.swap(false, Ordering::Relaxed) {
             *self.head.lock().unwrap_or_else(PoisonError::into_inner) = (0, Vec::new());
         }
     }

@@ -22,6 +22,16 @@ pin_project_lite::pin_project! {
     }
 }
 
+/// Such a request on its way.
+pub(crate) struct UnderWay<F> {
+    pub(crate) answer: F,
+    /// Whether the answer fails by itself when it is due. If not, it is for the caller to see that.
+    pub(crate) is_watched: bool,
+}
+
+/// What becomes of it.
+pub(crate) type Answered = Result<Response<Body>, Box<KeptFailed>>;
+
 /// How such a request failed.
 pub(crate) struct KeptFailed {
     pub(super) lost: Lost,
@@ -31,8 +41,15 @@ pub(crate) struct KeptFailed {
     pub(super) fate: Option<BodyError>,
 }
 
+impl KeptFailed {
+    /// Tells whether the answer was due.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self.lost, Lost::Late)
+    }
+}
+
 impl<F: Future<Output = Said>> Future for Kept<F> {
-    type Output = Result<Response<Body>, Box<KeptFailed>>;
+    type Output = Answered;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();

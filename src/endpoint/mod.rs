@@ -13,6 +13,7 @@ mod head_copy;
 mod kept;
 mod live;
 mod local;
+mod outstanding;
 mod pool;
 mod resolver;
 mod seat;
@@ -32,7 +33,7 @@ pub use self::{
     way::Endpoint,
 };
 pub(crate) use self::{
-    kept::KeptFailed,
+    kept::{Answered, KeptFailed, UnderWay},
     local::panic_text,
     sending::{Rest, is_idempotent, line_of},
     tunnel::{Line, Tunnel},

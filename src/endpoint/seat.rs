@@ -147,7 +147,7 @@ mod tests {
         });
         drop(first);
         let seat = Arc::clone(&idle.seat);
-        let lost = runtime().block_on(idle.send(Request::new(Body::default())));
+        let lost = runtime().block_on(idle.send(Request::new(Body::default()), None));
         assert!(matches!(lost, Err(Lost::Unsent(_))));
         assert!(seat.returned.lock().unwrap().sender.is_none());
     }

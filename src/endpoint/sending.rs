@@ -19,7 +19,7 @@ use super::{
     connect,
     connection::Lost,
     driver,
-    kept::{Kept, KeptFailed},
+    kept::{Answered, Kept, KeptFailed, UnderWay},
     pool::Pool,
     traffic::Place,
     tunnel::Line,
@@ -92,8 +92,8 @@ impl Endpoint {
             return Err(Rest::new(request).give_back(Kind::NoRuntime.into()));
         };
         let account = &mut Account::default();
-        let rest = match self.send_kept(request, runtime.id(), account) {
-            Ok(kept) => match kept.await {
+        let rest = match self.send_kept(request, runtime.id(), account, None) {
+            Ok(UnderWay { answer, .. }) => match answer.await {
                 Ok(response) => return Ok(response),
                 Err(failed) => self.after_kept(*failed)?,
             },
@@ -134,20 +134,21 @@ impl Endpoint {
         }
     }
 
-    /// Sends a request at once, over a connection that was kept. It comes back if there is none.
+    /// Sends a request at once, over a connection that was kept; it comes back if there is none. That
+    /// the answer is not there when it is due is seen by the connection's driver, if it looks by then.
     pub(crate) fn send_kept(
         &self,
         request: Request<Body>,
         runtime: runtime::Id,
         account: &mut Account,
-    ) -> Result<impl Future<Output = Result<Response<Body>, Box<KeptFailed>>> + Send + use<>, Rest>
-    {
+        due: Option<Instant>,
+    ) -> Result<UnderWay<impl Future<Output = Answered> + Send + use<>>, Rest> {
         let pool = self.pool();
         let Some(idle) = pool.and_then(|pool| pool.take(runtime)) else {
             return Err(Rest::new(request));
         };
         // hyper writes in the version of the answer before, which nobody has seen yet.
-        if !idle.seat.traffic.is_settled() && needs_http_1_1(&request) {
+        if !idle.seat.traffic.outstanding.is_none() && needs_http_1_1(&request) {
             if let Some(pool) = pool {
                 pool.put(runtime, idle, self.transport.connections_idle_max);
             }
@@ -155,7 +156,9 @@ impl Endpoint {
         }
         let replayable = is_replayable(&request);
         account.sending(true);
-        Ok(Kept { answer: idle.send(request), replayable })
+        let answer = idle.send(request, due);
+        let is_watched = answer.is_watched();
+        Ok(UnderWay { answer: Kept { answer, replayable }, is_watched })
     }
 
     /// Decides what becomes of a request that got no answer over a connection that was kept.
@@ -178,6 +181,7 @@ impl Endpoint {
             }
             (Lost::Sent { error, received, .. }, fate) => Err(broken(error, received, fate)),
             (Lost::Wrong(error), _) => Err(error),
+            (Lost::Late, _) => Err(Kind::AnswerTimeout.into()),
         }
     }
 
@@ -224,7 +228,7 @@ impl Endpoint {
             };
         let Rest { request, lost: is_second } = rest;
         let (seat, replayable) = (Arc::clone(&idle.seat), is_replayable(&request));
-        let lost = match idle.send(*request).await {
+        let lost = match idle.send(*request, None).await {
             Ok(response) => {
                 pool.note_alive();
                 return Ok(response);
@@ -244,6 +248,7 @@ impl Endpoint {
                 return Err(broken(error, received, fate));
             }
             (Lost::Wrong(error), _) => return Err(error),
+            (Lost::Late, _) => return Err(Kind::AnswerTimeout.into()),
         };
         let text = format!("{address} closed the connection before the request");
         let error = Error::new(Kind::Connect, text).with_reason("connection_terminated");
@@ -337,8 +342,8 @@ mod tests {
         // Nobody has had the time to notice.
         drop(other);
         let runtime = Handle::current().id();
-        let kept = endpoint.send_kept(request, runtime, &mut Account::default());
-        endpoint.after_kept(*kept.ok().unwrap().await.unwrap_err())
+        let kept = endpoint.send_kept(request, runtime, &mut Account::default(), None);
+        endpoint.after_kept(*kept.ok().unwrap().answer.await.unwrap_err())
     }
 
     #[tokio::test]
@@ -374,7 +379,7 @@ mod tests {
         while !sender.is_closed() {
             tokio::task::yield_now().await;
         }
-        let lost = Idle { seat, sender }.send(marked()).await.err().unwrap();
+        let lost = Idle { seat, sender }.send(marked(), None).await.err().unwrap();
         let Lost::Unsent(request) = lost else { panic!("it was taken") };
         assert_marked(&request);
     }
@@ -442,12 +447,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_that_is_late_is_seen_by_whoever_drives_its_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Socket(listener.local_addr().unwrap());
+        let looks_after = Duration::from_secs(1);
+        let transport = Transport::new().connection_idle_timeout(looks_after);
+        let endpoint = Endpoint::new(address, transport, Arc::default());
+        let opened = endpoint.open(&mut Account::default()).await.ok().unwrap();
+        let (mut other, _) = listener.accept().await.unwrap();
+        let sends = endpoint.send_over(opened, Rest::new(marked()));
+        let (answered, ()) = tokio::join!(sends, answer(&mut other));
+        assert!(answered.is_ok());
+        while endpoint.connections_idle() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let (began, runtime) = (Instant::now(), Handle::current().id());
+        let due = Some(began + 2 * looks_after);
+        let kept = endpoint.send_kept(marked(), runtime, &mut Account::default(), due);
+        let UnderWay { answer, is_watched } = kept.ok().unwrap();
+        assert!(is_watched);
+        assert!(answer.await.unwrap_err().is_late());
+        assert!(began.elapsed() >= 2 * looks_after);
+    }
+
+    #[tokio::test]
     async fn what_is_for_http_1_1_alone_waits_for_no_answer_that_nobody_has_seen() {
         let (endpoint, opened, _other) = doomed().await;
         let pool = Arc::clone(&opened.pool);
         let idle = driven(&endpoint, opened).await;
         let seat = Arc::clone(&idle.seat);
-        let exchange = seat.traffic.await_head();
+        let exchange = seat.traffic.outstanding.begin(0, None).exchange;
         let runtime = Handle::current().id();
         pool.put(runtime, idle, 1);
         let endless = || {
@@ -456,9 +485,9 @@ mod tests {
             Request::new(Body::new(http_body_util::StreamBody::new(body)))
         };
         let account = &mut Account::default();
-        assert!(endpoint.send_kept(endless(), runtime, account).is_err());
+        assert!(endpoint.send_kept(endless(), runtime, account, None).is_err());
         assert_eq!(endpoint.connections_idle(), 1);
-        seat.traffic.end_awaiting(exchange);
-        assert!(endpoint.send_kept(endless(), runtime, account).is_ok());
+        seat.traffic.outstanding.end(exchange);
+        assert!(endpoint.send_kept(endless(), runtime, account, None).is_ok());
     }
 }

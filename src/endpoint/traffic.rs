@@ -1,17 +1,16 @@
-//! The stream below hyper: how many bytes go over it, and how many may come before the head of an
-//! answer. What is written of a request it hands to `head_copy.rs`.
+//! The stream below hyper: how many bytes go over it. What is written of a request it hands to
+//! `head_copy.rs`, and it reads no more than `outstanding.rs` allows.
 //!
-//! hyper bounds each head, but not how many interim ones (1xx) come before the one that is waited for.
 //! What a byte means is hyper's affair.
 
 use std::{
-    io, mem,
+    io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use tokio::{
@@ -19,133 +18,45 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::head_copy::KeptHead;
-
-/// The head of an answer, and so much as well of what comes before it: ALB's number.
-pub(super) const HEAD_SIZE_MAX: usize = 32 * 1024;
+use super::{head_copy::KeptHead, outstanding::Outstanding};
 
 /// How many bytes went over a connection, whatever they mean; hyper does not say.
+#[derive(Default)]
 pub(super) struct Traffic {
-    received: AtomicU64,
-    written: AtomicU64,
-    /// How many bytes may have come while the head of an answer is awaited.
-    received_max: AtomicU64,
-    doubt: Mutex<Doubt>,
+    received: Count,
+    written: Count,
+    /// The answer that it is to bring next.
+    pub(super) outstanding: Outstanding,
     /// What was written of a request that may be sent once more.
     pub(super) kept_head: KeptHead,
     /// Whether the stream has changed its protocol, so that it is not hyper that writes.
     switched: AtomicBool,
 }
 
-/// Whether the head of an answer has come, of which only the one who waits for it knows.
+/// A number of bytes that one task counts and others read.
 #[derive(Default)]
-struct Doubt {
-    /// Of which exchange: the next may begin before the one who waited for the last has his turn.
-    exchange: u64,
-    raised: bool,
-    asker: Option<Waker>,
-    reader: Option<Waker>,
-}
+struct Count(AtomicU64);
 
-impl Doubt {
-    /// Lets the reader go on.
-    fn settle(self) {
-        if let Some(reader) = self.reader {
-            reader.wake();
-        }
+impl Count {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
-}
 
-impl Default for Traffic {
-    fn default() -> Self {
-        Self {
-            received: AtomicU64::new(0),
-            written: AtomicU64::new(0),
-            received_max: AtomicU64::new(u64::MAX),
-            doubt: Mutex::default(),
-            kept_head: KeptHead::default(),
-            switched: AtomicBool::new(false),
-        }
+    /// Counts more. Nobody else does, so there is no need to do it in one step.
+    fn add(&self, bytes: usize) {
+        self.0.store(self.get() + bytes as u64, Ordering::Relaxed);
     }
 }
 
 impl Traffic {
     /// Returns how many bytes were received and written.
     pub(super) fn seen(&self) -> (u64, u64) {
-        (self.received.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed))
-    }
-
-    /// Says that a request is sent now; returns the number of the exchange.
-    pub(super) fn await_head(&self) -> u64 {
-        let received_max = self.received.load(Ordering::Relaxed) + HEAD_SIZE_MAX as u64;
-        let (exchange, before) = self.with_doubt(|doubt| {
-            self.received_max.store(received_max, Ordering::Relaxed);
-            let exchange = doubt.exchange + 1;
-            (exchange, mem::replace(doubt, Doubt { exchange, ..Doubt::default() }))
-        });
-        before.settle();
-        exchange
-    }
-
-    /// Tells whether so much has come that the head of the answer must have, and if not, remembers whom
-    /// to wake when it has. Nothing more is read then before `end_awaiting`.
-    pub(super) fn is_in_doubt(&self, exchange: u64, asker: &Waker) -> bool {
-        self.with_doubt(|doubt| {
-            if doubt.exchange != exchange {
-                return false;
-            }
-            if !doubt.raised && !doubt.asker.as_ref().is_some_and(|old| old.will_wake(asker)) {
-                doubt.asker = Some(asker.clone());
-            }
-            doubt.raised
-        })
-    }
-
-    /// Says that the head of the answer came, or is waited for no longer.
-    pub(super) fn end_awaiting(&self, exchange: u64) {
-        let doubt = self.with_doubt(|doubt| {
-            if doubt.exchange != exchange {
-                return Doubt::default();
-            }
-            // Whoever sees that sees what was said of the connection for it, too.
-            self.received_max.store(u64::MAX, Ordering::Release);
-            mem::replace(doubt, Doubt { exchange, ..Doubt::default() })
-        });
-        doubt.settle();
-    }
-
-    /// Tells whether no head is awaited: a connection may be idle before whoever asked has seen it.
-    pub(super) fn is_settled(&self) -> bool {
-        self.received_max.load(Ordering::Acquire) == u64::MAX
+        (self.received.get(), self.written.get())
     }
 
     /// Says that what is written from now on belongs to another protocol.
     pub(super) fn switch(&self) {
         self.switched.store(true, Ordering::Relaxed);
-    }
-
-    /// Tells, before more is read, whether it is in doubt that the head of the answer has come.
-    fn raises_doubt(&self, reader: &Waker) -> bool {
-        let is_too_much =
-            || self.received.load(Ordering::Relaxed) > self.received_max.load(Ordering::Relaxed);
-        if !is_too_much() {
-            return false;
-        }
-        let asker = self.with_doubt(|doubt| {
-            is_too_much().then(|| {
-                doubt.raised = true;
-                doubt.reader = Some(reader.clone());
-                doubt.asker.take()
-            })
-        });
-        if let Some(Some(asker)) = &asker {
-            asker.wake_by_ref();
-        }
-        asker.is_some()
-    }
-
-    fn with_doubt<T>(&self, f: impl FnOnce(&mut Doubt) -> T) -> T {
-        f(&mut self.doubt.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts what was written.
@@ -156,9 +67,7 @@ impl Traffic {
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         match &written {
-            Poll::Ready(Ok(count)) => {
-                self.written.fetch_add(*count as u64, Ordering::Relaxed);
-            }
+            Poll::Ready(Ok(count)) => self.written.add(*count),
             Poll::Ready(Err(error))
                 if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
                     && !self.switched.load(Ordering::Relaxed) =>
@@ -203,14 +112,15 @@ impl AsyncRead for Counted {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.traffic.raises_doubt(cx.waker()) {
+        let Traffic { received, outstanding, .. } = &*this.traffic;
+        if outstanding.stops(received.get(), cx.waker()) {
             return Poll::Pending;
         }
         let before = buf.filled().len();
         let result = Pin::new(&mut this.stream).poll_read(cx, buf);
         let read = buf.filled().len() - before;
         if read > 0 {
-            this.traffic.received.fetch_add(read as u64, Ordering::Relaxed);
+            received.add(read);
         }
         result
     }
@@ -249,32 +159,5 @@ impl AsyncWrite for Counted {
         this.traffic.kept_head.writes(bufs.first().map_or(&[], |first| first));
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.traffic.wrote(written)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An answer that comes in one piece is over before the one who waits for its head has his turn,
-    /// and its connection has carried the next request by then.
-    #[test]
-    fn a_doubt_about_one_answer_is_none_about_the_next() {
-        let (traffic, waker) = (Traffic::default(), Waker::noop());
-        let first = traffic.await_head();
-        assert!(!traffic.is_in_doubt(first, waker));
-        traffic.received.fetch_add(HEAD_SIZE_MAX as u64 + 1, Ordering::Relaxed);
-        assert!(traffic.raises_doubt(waker));
-        let second = traffic.await_head();
-        assert!(!traffic.is_in_doubt(second, waker));
-        assert!(!traffic.is_in_doubt(first, waker));
-        traffic.end_awaiting(first);
-        // What is awaited is bounded still.
-        assert!(!traffic.raises_doubt(waker));
-        traffic.received.fetch_add(HEAD_SIZE_MAX as u64 + 1, Ordering::Relaxed);
-        assert!(traffic.raises_doubt(waker));
-        assert!(traffic.is_in_doubt(second, waker));
-        traffic.end_awaiting(second);
-        assert!(!traffic.raises_doubt(waker));
     }
 }

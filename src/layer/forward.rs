@@ -26,7 +26,7 @@ use self::{adapt::Came, wait::Wait};
 use super::{message::Assigned, served::Served};
 use crate::{
     body::Body,
-    endpoint::{InProcess, KeptFailed, Line, Rest, Tunnel, line_of},
+    endpoint::{Answered, InProcess, KeptFailed, Line, Rest, Tunnel, UnderWay, line_of},
     error::{Error, Kind},
     id::{GroupName, RuleId},
     lease::{Lease, Observer},
@@ -146,9 +146,11 @@ fn send(
         let service = service.clone();
         return Box::pin(call(exchange, service, request));
     }
-    match exchange.member.endpoint().send_kept(request, runtime, exchange.lease.account_mut()) {
-        Ok(answer) => {
-            Box::pin(Sent::Kept { answer, late: exchange.wait.timer(), exchange: Some(exchange) })
+    let Exchange { member, lease, wait, .. } = &mut exchange;
+    match member.endpoint().send_kept(request, runtime, lease.account_mut(), wait.due()) {
+        Ok(UnderWay { answer, is_watched }) => {
+            let late = (!is_watched).then(|| wait.timer());
+            Box::pin(Sent::Kept { answer, late, exchange: Some(exchange) })
         }
         Err(rest) => Box::pin(send_rest(exchange, rest)),
     }
@@ -162,8 +164,9 @@ pin_project_lite::pin_project! {
         Kept {
             #[pin]
             answer: F,
+            // None if the answer fails by itself when it is due.
             #[pin]
-            late: Sleep,
+            late: Option<Sleep>,
             exchange: Option<Exchange>,
         },
         // There was no answer over that connection.
@@ -173,7 +176,7 @@ pin_project_lite::pin_project! {
 
 impl<F> Future for Sent<F>
 where
-    F: Future<Output = Result<Response<Body>, Box<KeptFailed>>>,
+    F: Future<Output = Answered>,
 {
     type Output = Result<Response<Body>, Error>;
 
@@ -184,6 +187,7 @@ where
                 Poll::Ready(Ok(response)) => return conclude(exchange, Ok(response)),
                 Poll::Ready(Err(failed)) => (exchange.take(), failed),
                 Poll::Pending => {
+                    let Some(late) = late.as_pin_mut() else { return Poll::Pending };
                     let Some(Exchange { wait, .. }) = exchange else { return Poll::Pending };
                     let error = task::ready!(wait.poll_late(late, cx));
                     return conclude(exchange, Err(error));
@@ -191,6 +195,10 @@ where
             },
         };
         let Some(exchange) = exchange else { return Poll::Pending };
+        if failed.is_late() {
+            let error = exchange.wait.late();
+            return Poll::Ready(exchange.end(Err(error)));
+        }
         self.set(Self::Again { answer: Box::pin(send_again(exchange, failed)) });
         self.poll(cx)
     }
@@ -302,8 +310,8 @@ impl Exchange {
             account.sending(false);
             return wait.head_of(service.send_upgrade(request, member.load())).await?;
         }
-        let rest = match endpoint.send_kept(request, runtime, account) {
-            Ok(kept) => match wait.head_of(kept).await? {
+        let rest = match endpoint.send_kept(request, runtime, account, None) {
+            Ok(UnderWay { answer, .. }) => match wait.head_of(answer).await? {
                 Ok(mut response) => {
                     let line = line_of(&mut response);
                     return Ok((response, line));

@@ -8,6 +8,7 @@ use pointsman::{
     Body, LoadBalancer, RuleTable, Target, TargetGroup,
     endpoint::Transport,
     error::{Error, Kind},
+    proxy::HttpOptions,
 };
 use tokio::{
     net::{TcpSocket, TcpStream},
@@ -129,6 +130,50 @@ async fn vector_45_a_target_that_accepts_and_is_silent_is_504() {
     until("its connection is closed", || target.counts.open() == 0).await;
     front.at_rest().await;
     assert_eq!(front.group.status().targets[0].failed, 1);
+}
+
+/// Whoever drives a kept connection sees that an answer is late if it looks in time anyway; if not, there
+/// is a timer for the answer.
+#[tokio::test]
+async fn a_target_that_falls_silent_on_a_kept_connection_is_504_when_its_time_is_over() {
+    const LOOKS_AFTER: Duration = Duration::from_secs(2);
+    const LONG: Duration = Duration::from_secs(60);
+    let check = async |looks_after, answer: Duration, request: Duration, kind: Kind| {
+        let target = Server::by_hand(|mut socket, _| async move {
+            _ = socket.request().await;
+            _ = socket.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            _ = socket.rest().await;
+        })
+        .await;
+        let transport = Transport::new().answer_timeout(answer);
+        let group = group(transport.connection_idle_timeout(looks_after));
+        group.register(Target::new(target.address));
+        let balancer = LoadBalancer::builder().http(HttpOptions::new().request_timeout(request));
+        let balancer = balancer.build(RuleTable::forward_to(&group));
+        let ask = || {
+            let request = Request::post("/").body(Body::default()).unwrap();
+            soon("an answer", balancer.clone().oneshot(request))
+        };
+        assert_eq!(ask().await.unwrap().status(), 200);
+        until("its connection is idle", || group.status().targets[0].connections_idle == 1).await;
+        let began = tokio::time::Instant::now();
+        let late = ask().await.unwrap();
+        let took = began.elapsed();
+        assert_eq!(late.status(), 504);
+        let error = late.extensions().get::<Error>().unwrap();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(took >= answer.min(request), "{error}: after {took:?}");
+        assert_eq!(target.counts.opened(), 1, "{error}");
+        until("its connection is closed", || target.counts.open() == 0).await;
+        assert_eq!(group.status().targets[0].failed, 1);
+    };
+    let a_little_longer = LOOKS_AFTER + SHORT;
+    tokio::join!(
+        check(LOOKS_AFTER, a_little_longer, LONG, Kind::AnswerTimeout),
+        check(LOOKS_AFTER, LONG, a_little_longer, Kind::RequestTimeout),
+        check(LONG, SHORT, LONG, Kind::AnswerTimeout),
+        check(LONG, LONG, SHORT, Kind::RequestTimeout),
+    );
 }
 
 #[tokio::test]

@@ -84,9 +84,18 @@ impl Wait {
         .await
     }
 
+    /// Returns when the head of an answer is due, if it is already known.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.upload.is_none().then(|| self.first_due())
+    }
+
     /// Makes the timer for [`Wait::poll_late`].
     pub(super) fn timer(&self) -> Sleep {
-        sleep_until(self.or_deadline(self.began + self.answer))
+        sleep_until(self.first_due())
+    }
+
+    fn first_due(&self) -> Instant {
+        self.or_deadline(self.began + self.answer)
     }
 
     /// Waits until it takes too long, and says who is late; from the end of the request on it is the
@@ -103,12 +112,18 @@ impl Wait {
             match due.filter(|due| *due > now) {
                 // While the client is waited for, its next part may come at any time, and be the last.
                 Some(due) => late.as_mut().reset(self.or_deadline(due.min(now + self.answer))),
-                None => {
-                    let text = format!("no answer within {:?}", self.answer);
-                    return Poll::Ready(Error::new(Kind::AnswerTimeout, text));
-                }
+                None => return Poll::Ready(self.no_answer()),
             }
         }
+    }
+
+    /// Says who is late when the head of an answer was due.
+    pub(super) fn late(&self) -> Error {
+        self.past_deadline().unwrap_or_else(|| self.no_answer())
+    }
+
+    fn no_answer(&self) -> Error {
+        Error::new(Kind::AnswerTimeout, format!("no answer within {:?}", self.answer))
     }
 
     /// Tells whether the answer came before the end of the request.
