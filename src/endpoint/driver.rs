@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     runtime,
+    task::coop::has_budget_remaining,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -60,7 +61,7 @@ pub(super) async fn start(
         idle_timeout: transport.connection_idle_timeout,
         requests_left: transport.requests_per_connection_max,
         age_end: since + lifetime(transport.connection_age_max),
-        idle: None,
+        timer: None,
         cut: {
             let load = Arc::clone(load);
             Box::pin(async move { load.cut().await })
@@ -92,16 +93,21 @@ struct Driver<C> {
     idle_timeout: Duration,
     requests_left: u64,
     age_end: Instant,
-    idle: Option<IdleTimer>,
+    timer: Option<Timer>,
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     load: Arc<Load>,
     watching: bool,
 }
 
-struct IdleTimer {
+/// For what does not happen by itself: that it was idle too long, that an answer is late.
+struct Timer {
+    /// Since when the connection is idle, if it is.
     since: Instant,
     sleep: Pin<Box<Sleep>>,
-    armed: bool,
+    /// For when it is armed.
+    at: Option<Instant>,
+    /// Whether it will wake the driver.
+    is_set: bool,
 }
 
 impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Driver<C> {
@@ -121,7 +127,7 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Driver<C> {
         {
             drop(pool.remove(this.runtime, &this.seat));
         }
-        if this.poll_cut(cx).is_ready() || this.poll_idle(cx).is_ready() {
+        if this.poll_cut(cx).is_ready() || this.poll_timer(cx).is_ready() {
             return Poll::Ready(());
         }
         Poll::Pending
@@ -134,27 +140,29 @@ impl<C> Driver<C> {
         if self.sender.is_none() {
             self.sender = self.seat.take_back(cx.waker());
         }
-        let Some(sender) = &mut self.sender else { return };
-        let Poll::Ready(ready) = sender.poll_ready(cx) else { return };
-        let Some(sender) = self.sender.take() else { return };
+        // It becomes ready while hyper is polled, which was just done. To wait for that would wake this
+        // task once more for each request.
+        let is_done = |sender: &SendRequest<Upload>| sender.is_ready() || sender.is_closed();
+        let Some(sender) = self.sender.take_if(|sender| is_done(sender)) else { return };
         // Dropping a sender ends its connection: when hyper says so, when it has done its share or is in
         // doubt, when the pool is full or gone, and when the target is being deregistered.
-        let idle = Idle { seat: Arc::clone(&self.seat), sender };
         self.requests_left = self.requests_left.saturating_sub(1);
         let now = Instant::now();
-        let is_done = self.requests_left == 0 || now >= self.age_end || self.seat.is_retired();
-        if ready.is_err() || is_done || self.load.is_draining() {
+        let is_last = self.requests_left == 0 || now >= self.age_end || self.seat.is_retired();
+        if sender.is_closed() || is_last || self.load.is_draining() {
             return;
         }
         let Some(pool) = self.pool.upgrade() else { return };
+        let idle = Idle { seat: Arc::clone(&self.seat), sender };
         let due = self.age_end.min(now + self.idle_timeout);
-        let timer = self.idle.get_or_insert_with(|| IdleTimer {
+        let timer = self.timer.get_or_insert_with(|| Timer {
             since: now,
             sleep: Box::pin(sleep_until(due)),
-            armed: false,
+            at: None,
+            is_set: false,
         });
         timer.since = now;
-        if !timer.armed {
+        if timer.at.is_none_or(|at| at > due) {
             timer.arm(due, &self.seat);
         }
         pool.put(self.runtime, idle, self.idle_max);
@@ -184,14 +192,11 @@ impl<C> Driver<C> {
 
     /// Ends a connection that was idle for too long, or became too old meanwhile, and watches for answers
     /// that are late. The timer is moved when it fires, not when the connection is used.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Some(timer) = &mut self.idle else { return Poll::Pending };
-            if !timer.armed {
-                return Poll::Pending;
-            }
-            ready!(timer.sleep.as_mut().poll(cx));
-            timer.armed = false;
+            let Some(timer) = &mut self.timer else { return Poll::Pending };
+            ready!(timer.poll(cx));
+            timer.at = None;
             let now = Instant::now();
             let answer_due = self.seat.traffic.outstanding.look(now);
             let idle_due = self.age_end.min(timer.since + self.idle_timeout);
@@ -211,11 +216,22 @@ impl<C> Driver<C> {
     }
 }
 
-impl IdleTimer {
+impl Timer {
     fn arm(&mut self, due: Instant, seat: &Seat) {
-        self.armed = true;
+        (self.at, self.is_set) = (Some(due), false);
         self.sleep.as_mut().reset(due);
         seat.traffic.outstanding.look_at(due);
+    }
+
+    /// Waits for the time, whenever the driver is polled; only one of these polls is worth its cost.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.at.is_none() || self.is_set && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        let polled = self.sleep.as_mut().poll(cx);
+        // Where a task has used its turn up, the timer does not learn of it.
+        self.is_set = has_budget_remaining();
+        polled
     }
 }
 

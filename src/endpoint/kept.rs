@@ -22,14 +22,13 @@ pin_project_lite::pin_project! {
     }
 }
 
-/// Such a request on its way.
-pub(crate) struct UnderWay<F> {
-    pub(crate) answer: F,
-    /// Whether the answer fails by itself when it is due. If not, it is for the caller to see that.
-    pub(crate) is_watched: bool,
+/// The answer to such a request, as the one who waits for it sees it.
+pub(crate) trait Awaiting: Future<Output = Answered> {
+    /// Tells whether it fails by itself when it is due. If not, it is for the caller to see that.
+    fn is_watched(&self) -> bool;
 }
 
-/// What becomes of it.
+/// What becomes of such a request.
 pub(crate) type Answered = Result<Response<Body>, Box<KeptFailed>>;
 
 /// How such a request failed.
@@ -45,6 +44,12 @@ impl KeptFailed {
     /// Tells whether the answer was due.
     pub(crate) fn is_late(&self) -> bool {
         matches!(self.lost, Lost::Late)
+    }
+}
+
+impl<F: Future<Output = Said>> Awaiting for Kept<F> {
+    fn is_watched(&self) -> bool {
+        self.answer.is_watched()
     }
 }
 

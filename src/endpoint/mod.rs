@@ -33,7 +33,7 @@ pub use self::{
     way::Endpoint,
 };
 pub(crate) use self::{
-    kept::{Answered, KeptFailed, UnderWay},
+    kept::{Awaiting, KeptFailed},
     local::panic_text,
     sending::{Rest, is_idempotent, line_of},
     tunnel::{Line, Tunnel},

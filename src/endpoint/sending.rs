@@ -19,7 +19,7 @@ use super::{
     connect,
     connection::Lost,
     driver,
-    kept::{Answered, Kept, KeptFailed, UnderWay},
+    kept::{Awaiting, Kept, KeptFailed},
     pool::Pool,
     traffic::Place,
     tunnel::Line,
@@ -93,7 +93,7 @@ impl Endpoint {
         };
         let account = &mut Account::default();
         let rest = match self.send_kept(request, runtime.id(), account, None) {
-            Ok(UnderWay { answer, .. }) => match answer.await {
+            Ok(answer) => match answer.await {
                 Ok(response) => return Ok(response),
                 Err(failed) => self.after_kept(*failed)?,
             },
@@ -142,7 +142,7 @@ impl Endpoint {
         runtime: runtime::Id,
         account: &mut Account,
         due: Option<Instant>,
-    ) -> Result<UnderWay<impl Future<Output = Answered> + Send + use<>>, Rest> {
+    ) -> Result<impl Awaiting + Send + use<>, Rest> {
         let pool = self.pool();
         let Some(idle) = pool.and_then(|pool| pool.take(runtime)) else {
             return Err(Rest::new(request));
@@ -156,9 +156,7 @@ impl Endpoint {
         }
         let replayable = is_replayable(&request);
         account.sending(true);
-        let answer = idle.send(request, due);
-        let is_watched = answer.is_watched();
-        Ok(UnderWay { answer: Kept { answer, replayable }, is_watched })
+        Ok(Kept { answer: idle.send(request, due), replayable })
     }
 
     /// Decides what becomes of a request that got no answer over a connection that was kept.
@@ -343,7 +341,7 @@ mod tests {
         drop(other);
         let runtime = Handle::current().id();
         let kept = endpoint.send_kept(request, runtime, &mut Account::default(), None);
-        endpoint.after_kept(*kept.ok().unwrap().answer.await.unwrap_err())
+        endpoint.after_kept(*kept.ok().unwrap().await.unwrap_err())
     }
 
     #[tokio::test]
@@ -464,8 +462,8 @@ mod tests {
         let (began, runtime) = (Instant::now(), Handle::current().id());
         let due = Some(began + 2 * looks_after);
         let kept = endpoint.send_kept(marked(), runtime, &mut Account::default(), due);
-        let UnderWay { answer, is_watched } = kept.ok().unwrap();
-        assert!(is_watched);
+        let answer = kept.ok().unwrap();
+        assert!(answer.is_watched());
         assert!(answer.await.unwrap_err().is_late());
         assert!(began.elapsed() >= 2 * looks_after);
     }

@@ -10,7 +10,7 @@ mod wait;
 use std::{
     fmt,
     future::ready,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{self, Context, Poll},
 };
@@ -26,7 +26,7 @@ use self::{adapt::Came, wait::Wait};
 use super::{message::Assigned, served::Served};
 use crate::{
     body::Body,
-    endpoint::{Answered, InProcess, KeptFailed, Line, Rest, Tunnel, UnderWay, line_of},
+    endpoint::{Awaiting, InProcess, KeptFailed, Line, Rest, Tunnel, line_of},
     error::{Error, Kind},
     id::{GroupName, RuleId},
     lease::{Lease, Observer},
@@ -148,8 +148,8 @@ fn send(
     }
     let Exchange { member, lease, wait, .. } = &mut exchange;
     match member.endpoint().send_kept(request, runtime, lease.account_mut(), wait.due()) {
-        Ok(UnderWay { answer, is_watched }) => {
-            let late = (!is_watched).then(|| wait.timer());
+        Ok(answer) => {
+            let late = (!answer.is_watched()).then(|| wait.timer());
             Box::pin(Sent::Kept { answer, late, exchange: Some(exchange) })
         }
         Err(rest) => Box::pin(send_rest(exchange, rest)),
@@ -174,10 +174,7 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<F> Future for Sent<F>
-where
-    F: Future<Output = Answered>,
-{
+impl<F: Awaiting> Future for Sent<F> {
     type Output = Result<Response<Body>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -286,14 +283,16 @@ impl Exchange {
     async fn open_and_send(&mut self, rest: Rest) -> Result<Response<Body>, Error> {
         let Self { member, lease, wait, .. } = self;
         let endpoint = member.endpoint();
-        let opened = match wait.within_deadline(endpoint.open(lease.account_mut())).await? {
+        let open = pin!(endpoint.open(lease.account_mut()));
+        let opened = match wait.within_deadline(open).await? {
             Ok(opened) => opened,
             Err(error) => return Err(rest.give_back(error)),
         };
         if !rest.was_sent() {
             wait.restart(opened.since());
         }
-        wait.head_of(endpoint.send_over(opened, rest)).await?
+        // Pinned here: it is too large to be moved from one to the other.
+        wait.head_of(pin!(endpoint.send_over(opened, rest))).await?
     }
 
     /// Sends a request that asks for another protocol. An answer of 101 comes with the target's side of
@@ -311,7 +310,7 @@ impl Exchange {
             return wait.head_of(service.send_upgrade(request, member.load())).await?;
         }
         let rest = match endpoint.send_kept(request, runtime, account, None) {
-            Ok(UnderWay { answer, .. }) => match wait.head_of(answer).await? {
+            Ok(answer) => match wait.head_of(answer).await? {
                 Ok(mut response) => {
                     let line = line_of(&mut response);
                     return Ok((response, line));
