@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -127,7 +127,6 @@ impl Download {
 
 /// Clients that ask and ask, each on one connection, which must never be closed.
 struct Load {
-    started: Instant,
     answered: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     clients: JoinSet<()>,
@@ -135,7 +134,6 @@ struct Load {
 
 impl Load {
     fn start(address: SocketAddr, connections: usize) -> Self {
-        let started = Instant::now();
         let answered = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
@@ -163,7 +161,7 @@ impl Load {
                 }
             });
         }
-        Self { started, answered, stop, clients }
+        Self { answered, stop, clients }
     }
 
     /// Waits until so many more requests were answered.
@@ -172,15 +170,12 @@ impl Load {
         until("more answers", || self.answered.load(Ordering::SeqCst) >= enough).await;
     }
 
-    /// Ends the clients, none of which has failed. Returns how many requests were answered a second,
-    /// from before the first connection to after the last answer.
-    async fn end(mut self) -> f64 {
+    /// Ends the clients, none of which has failed.
+    async fn end(mut self) {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = soon("the last answers", self.clients.join_next()).await {
             ended.unwrap();
         }
-        let answered = u32::try_from(self.answered.load(Ordering::SeqCst)).unwrap();
-        f64::from(answered) / self.started.elapsed().as_secs_f64()
     }
 }
 
@@ -217,9 +212,7 @@ async fn reloads_under_load_fail_no_request_and_close_no_connection() {
         download.part().await;
         load.more(256).await;
     }
-    // Else little would be shown: what goes wrong in a reload goes wrong for those under way.
-    let rate = load.end().await;
-    assert!(rate >= 500.0, "only {rate:.0} requests a second");
+    load.end().await;
     let mut socket = download.end().await;
     assert!(ask(&mut socket, "/").await.1.ends_with(':'));
     drop(socket);

@@ -157,17 +157,6 @@ async fn a_refusal_in_the_middle_of_an_upload_reaches_the_client() {
     assert_eq!(front.group.status().targets[0].answered, 1);
 }
 
-/// Makes the system keep little of a connection, so that it is soon full.
-#[cfg(target_os = "linux")]
-fn keep_little(stream: &tokio::net::TcpStream) {
-    use std::os::fd::AsFd;
-    const LITTLE: u32 = 16 * 1024;
-    let same = stream.as_fd().try_clone_to_owned().unwrap();
-    let same = tokio::net::TcpSocket::from_std_stream(std::net::TcpStream::from(same));
-    same.set_send_buffer_size(LITTLE).unwrap();
-    same.set_recv_buffer_size(LITTLE).unwrap();
-}
-
 /// What the balancer may hold of an answer that nobody takes: one read of hyper's on the side of the
 /// target, one that waits for the side of the client, and there what is written at once, to which one
 /// more read may be added. None of them is larger than hyper's own bound of 408 KiB.
@@ -182,7 +171,7 @@ async fn what_a_client_does_not_take_is_left_with_the_target() {
 
     use tokio::io::AsyncWriteExt;
 
-    use crate::queues::Queues;
+    use crate::{queues::Queues, support::socket::keep_little};
     for head in ["content-length: 1000000000", "transfer-encoding: chunked", "connection: close"] {
         let (tell, mut told) = mpsc::unbounded_channel();
         let given = Arc::new(AtomicUsize::new(0));
@@ -212,19 +201,7 @@ async fn what_a_client_does_not_take_is_left_with_the_target() {
         })
         .await;
         let front = Front::of([target.address]).await;
-        let balancer = front.balancer.clone();
-        let server = Server::accept(([127, 0, 0, 1], 0).into(), move |stream, peer, _| {
-            keep_little(&stream);
-            let service = hyper_util::service::TowerToHyperService::new(
-                balancer.for_peer(pointsman::Peer::new(peer)),
-            );
-            async move {
-                let stream = hyper_util::rt::TokioIo::new(stream);
-                let http = hyper::server::conn::http1::Builder::new();
-                _ = http.serve_connection(stream, service).await;
-            }
-        })
-        .await;
+        let server = Server::balancing_closely(&front.balancer).await;
         let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
         keep_little(&stream);
         let client = (stream.local_addr().unwrap(), server.address);

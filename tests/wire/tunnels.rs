@@ -32,7 +32,8 @@ use tokio_tungstenite::{
 use tower::{BoxError, ServiceExt, service_fn};
 
 use crate::support::{
-    Front, Server, at_rest, client, get as fetch, socket::Socket, socket::field, socket::status,
+    Front, Server, at_rest, client, get as fetch,
+    socket::{Socket, field, keep_little, status},
     soon, until,
 };
 
@@ -95,7 +96,12 @@ fn echoing() -> Router {
 
 /// The same by another hand.
 async fn echoing_server() -> Server {
-    Server::accept(([127, 0, 0, 1], 0).into(), |stream, _, _| async move {
+    echoing_server_over(|_| {}).await
+}
+
+async fn echoing_server_over(prepare: fn(&TcpStream)) -> Server {
+    Server::accept(([127, 0, 0, 1], 0).into(), move |stream, _, _| async move {
+        prepare(&stream);
         let Ok(mut socket) = accept_async(stream).await else { return };
         while let Some(Ok(message)) = socket.next().await {
             if message.is_text() || message.is_binary() {
@@ -163,9 +169,14 @@ async fn a_websocket_passes_whoever_stands_in_front_and_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_messages_wait_for_a_reader_that_takes_its_time() {
     const MESSAGES: u8 = 64;
-    let target = echoing_server().await;
+    // What the system keeps of a connection can be tens of megabytes; so much it may be of one alone,
+    // that of the balancer to the target.
+    let target = echoing_server_over(keep_little).await;
     let front = Front::of([target.address]).await;
-    let (mut sink, mut stream) = connect(front.address()).await.split();
+    let server = Server::balancing_closely(&front.balancer).await;
+    let client = connect(server.address).await;
+    keep_little(client.get_ref());
+    let (mut sink, mut stream) = client.split();
     let (tell, mut sent) = mpsc::unbounded_channel();
     let sending = tokio::spawn(async move {
         for byte in 0..MESSAGES {
