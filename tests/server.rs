@@ -25,7 +25,7 @@ use pointsman::{
     Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     server::{BuildError, Drained, ForPeer, Server, ServerBuilder, WithPeer},
 };
-use support::{SOON, examples::example, until};
+use support::{SOON, examples::example, until, within_limits};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -232,19 +232,24 @@ fn what_cannot_be_is_said() {
 
 #[tokio::test]
 async fn a_head_has_a_deadline_and_an_idle_connection_another() {
-    let builder = local().head_timeout(Duration::from_millis(200)).idle_timeout(HOUR);
-    let running = Running::start(builder, hello());
-    let mut idle = running.connect().await;
-    idle.ask("/").await;
-    // Whatever this one waits for, the other has been idle for at least as long.
-    let mut slow = running.connect().await;
-    slow.send("GET / HTTP/1.1\r\nHost: ").await;
-    assert!(slow.closed().await.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
-    let mut silent = running.connect().await;
-    assert_eq!(silent.closed().await, "");
-    assert!(idle.ask("/").await.ends_with("hello"));
-    idle.send("GET").await;
-    assert!(idle.closed().await.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    within_limits([true, true], async |limit| {
+        let running = Running::start(local().head_timeout(limit).idle_timeout(HOUR), hello());
+        let mut idle = running.connect().await;
+        let first = idle.ask("/").await.ends_with("hello");
+        // Whatever this one waits for, the other has been idle for at least as long.
+        let mut slow = running.connect().await;
+        slow.send("GET / HTTP/1.1\r\nHost: ").await;
+        assert!(slow.closed().await.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+        let mut silent = running.connect().await;
+        assert_eq!(silent.closed().await, "");
+        let next = first && idle.ask("/").await.ends_with("hello");
+        if next {
+            idle.send("GET").await;
+            assert!(idle.closed().await.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+        }
+        [first, next]
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -252,8 +257,8 @@ async fn the_last_answer_of_a_connection_says_so_and_is_whole() {
     /// Asks until an answer is the last; how many there were, and how long that took.
     async fn last(builder: ServerBuilder) -> (usize, Duration) {
         let running = Running::start(builder, hello());
-        let mut client = running.connect().await;
         let began = Instant::now();
+        let mut client = running.connect().await;
         for requests in 1.. {
             let answer = client.ask("/").await;
             assert!(answer.ends_with("hello"), "{answer}");
@@ -267,10 +272,12 @@ async fn the_last_answer_of_a_connection_says_so_and_is_whole() {
     }
     assert_eq!(last(local().requests_per_connection_max(1)).await.0, 1);
     assert_eq!(last(local().requests_per_connection_max(3)).await.0, 3);
-    let age = Duration::from_millis(100);
-    let (requests, lasted) = last(local().client_keep_alive(age)).await;
-    // The server has counted from accepting on, which may be a little before.
-    assert!(requests > 1 && lasted >= age / 2, "{requests} in {lasted:?}");
+    // Not the first, and not before its time.
+    within_limits((true, true), async |age| {
+        let (requests, lasted) = last(local().client_keep_alive(age)).await;
+        (requests > 1, lasted >= age)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -636,6 +643,7 @@ async fn it_goes_on_when_descriptors_are_free_again() {
     printed.read_line(&mut first).unwrap();
     let address: SocketAddr = first.trim().strip_prefix("http://").unwrap().parse().unwrap();
 
+    let began = Instant::now();
     let mut clients = Vec::new();
     for _ in 0..64 {
         clients.push(Client::connect(address).await);
@@ -648,18 +656,16 @@ async fn it_goes_on_when_descriptors_are_free_again() {
         times.parse::<u32>().unwrap()
     };
     assert_eq!(failures(), 1);
-    let spoken = Instant::now();
     // It is spoken of once a second, and was not tried again more often than every ten milliseconds.
     let times = failures();
-    assert!(spoken.elapsed() > Duration::from_millis(900), "{:?}", spoken.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     assert!((2..=101).contains(&times), "{times} times within a second");
     // Those it has are served meanwhile.
     assert!(clients[0].ask("/").await.contains(" for Some(\"127.0.0.1\")\n"));
 
     drop(clients);
-    let freed = Instant::now();
+    // Soon, but a busy machine may take its time.
     assert!(Client::connect(address).await.ask("/").await.starts_with("HTTP/1.1 200 OK\r\n"));
-    assert!(freed.elapsed() < Duration::from_secs(1), "{:?}", freed.elapsed());
 
     let interrupt = format!("kill -INT {}", child.0.id());
     assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());

@@ -165,7 +165,6 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.watch.asked(!http_body::Body::is_end_stream(request.body()));
         let asked = Asked {
-            upgrade: request.headers().contains_key(header::UPGRADE),
             connect: *request.method() == Method::CONNECT,
             old: request.version() == Version::HTTP_10,
         };
@@ -177,16 +176,16 @@ where
 /// What of a request matters to how its connection goes on.
 #[derive(Clone, Copy)]
 struct Asked {
-    upgrade: bool,
     connect: bool,
     /// Whether its client knows no chunks.
     old: bool,
 }
 
 impl Asked {
-    /// Tells whether an answer gives the stream to whoever answered.
+    /// Tells whether an answer gives the stream to whoever answered. Where nobody asked for another
+    /// protocol, hyper gives it to nobody and closes it.
     fn is_granted_by<B>(self, answer: &Response<B>) -> bool {
-        (self.upgrade && answer.status() == StatusCode::SWITCHING_PROTOCOLS)
+        answer.status() == StatusCode::SWITCHING_PROTOCOLS
             || (self.connect && answer.status().is_success())
     }
 

@@ -509,18 +509,28 @@ async fn taken_over() -> (Served, Taken) {
 }
 
 async fn taken_over_by(request: &str, status: u16) -> (Served, Taken) {
+    let (served, given) = wanted_by(request, status).await;
+    (served, given.unwrap())
+}
+
+/// The same, whether or not it was given its connection by this answer.
+async fn wanted_by(request: &str, status: u16) -> (Served, hyper::Result<Taken>) {
     let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
     let mut served = Served::by(service_fn(move |mut request: Request<Body>| {
         let (give, upgrade) = (give.clone(), hyper::upgrade::on(&mut request));
-        tokio::spawn(async move { give.send(TokioIo::new(upgrade.await.unwrap())).ok() });
-        let answer = Response::builder().status(status).header("upgrade", "x");
-        ready(Ok(answer.body(Body::default()).unwrap()))
+        tokio::spawn(async move { give.send(upgrade.await.map(TokioIo::new)).ok() });
+        async move {
+            request.into_body().collect().await.unwrap();
+            let answer = Response::builder().status(status).header("upgrade", "x");
+            Ok(answer.body(Body::default()).unwrap())
+        }
     }));
     served.send(request).await;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(served.client.read_u8().await.unwrap());
     }
+    assert!(head.starts_with(format!("HTTP/1.1 {status}").as_bytes()));
     (served, given.recv().await.unwrap())
 }
 
@@ -551,6 +561,37 @@ async fn a_connect_that_is_granted_takes_the_connection_over() {
     assert_eq!(taken.read_u8().await.unwrap(), b'x');
     taken.write_all(b"hello").await.unwrap();
     assert_eq!(served.receive().await, "hello");
+    drop(taken);
+    assert_eq!(served.end().await, (Ok(()), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_granted_is_not_taken_over() {
+    let check = async |method: &str, target: &str, fields: &str, status| {
+        let request =
+            format!("{method} {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{fields}\r\n");
+        let (served, given) = wanted_by(&request, status).await;
+        assert!(given.is_err(), "{request:?} {status}");
+        assert_eq!(served.end().await, (Ok(()), 0), "{request:?} {status}");
+    };
+    check("CONNECT", "a:1", "", 405).await;
+    check("CONNECT", "a:1", "", 302).await;
+    check("GET", "/", "connection: upgrade\r\nupgrade: x\r\n", 200).await;
+    check("GET", "/", "", 200).await;
+    // Nobody asked for that.
+    check("GET", "/", "", 101).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_took_over_after_an_upload_may_write_no_more_and_read_on() {
+    let request = UPGRADE.replace("GET", "POST");
+    let request = request.replace("\r\n\r\n", "\r\ncontent-length: 4\r\n\r\nbody");
+    let (mut served, mut taken) = taken_over_by(&request, 101).await;
+    let ends = tokio::time::timeout(seconds(1), taken.shutdown());
+    ends.await.expect("it waits for nobody").unwrap();
+    assert_eq!(served.client.read(&mut [0]).await.unwrap(), 0);
+    served.send("x").await;
+    assert_eq!(taken.read_u8().await.unwrap(), b'x');
     drop(taken);
     assert_eq!(served.end().await, (Ok(()), 0));
 }

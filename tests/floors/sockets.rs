@@ -31,13 +31,14 @@ struct Server {
 #[derive(Default)]
 struct Seen {
     heads: Mutex<Vec<String>>,
+    opened: AtomicUsize,
     /// How many connections the other side closed.
     closed: AtomicUsize,
 }
 
 impl Seen {
-    fn heads(&self) -> usize {
-        self.heads.lock().unwrap().len()
+    fn opened(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
     }
 
     fn closed(&self) -> usize {
@@ -79,9 +80,13 @@ impl Server {
 }
 
 async fn serve(mut stream: TcpStream, answer: &str, then: Then, seen: Arc<Seen>) {
+    seen.opened.fetch_add(1, Ordering::SeqCst);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { return };
+        let Ok(byte) = stream.read_u8().await else {
+            seen.closed.fetch_add(1, Ordering::SeqCst);
+            return;
+        };
         head.push(byte);
     }
     seen.heads.lock().unwrap().push(String::from_utf8(head).unwrap());
@@ -210,7 +215,7 @@ async fn a_connection_is_closed_after_its_check() {
         assert_eq!(web.status().targets[0].connections_idle, 0);
         tokio::time::timeout(SOON, web.until_healthy(1)).await.unwrap();
         drop((web, balancer));
-        until("all are closed", || server.seen.closed() == server.seen.heads()).await;
+        until("all are closed", || server.seen.closed() == server.seen.opened()).await;
     };
     tokio::join!(
         check(OK),

@@ -32,7 +32,7 @@ use tracing::{Level, field::Visit};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 /// How long a test waits for something that must happen; far above what it takes.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

@@ -8,6 +8,7 @@ pub mod socket;
 
 use std::{
     convert::Infallible,
+    fmt,
     net::SocketAddr,
     sync::{
         Arc,
@@ -28,13 +29,16 @@ use pointsman::{
     Body, LoadBalancer, Peer, RuleTable, Target, TargetGroup,
     layer::{ForwardTo, RespondLayer},
 };
-use tokio::{net::TcpSocket, task::JoinHandle};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    task::JoinHandle,
+};
 use tower::{Layer, Service};
 
-use self::socket::Socket;
+use self::socket::{Socket, keep_little};
 
 /// How long a test waits for something that must happen; far above what it takes.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Held by a test that opens hundreds of sockets, since a process may often have no more than 1024.
 pub static MANY_SOCKETS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -86,7 +90,7 @@ impl Server {
     /// Serves every connection by `serve`; dropping the server ends them all.
     pub async fn accept<F, Fut>(address: SocketAddr, serve: F) -> Self
     where
-        F: Fn(tokio::net::TcpStream, SocketAddr, Arc<Counts>) -> Fut + Send + 'static,
+        F: Fn(TcpStream, SocketAddr, Arc<Counts>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let socket = TcpSocket::new_v4().unwrap();
@@ -181,6 +185,12 @@ impl Server {
         Self::serving(move |peer| RespondLayer::new().layer(forward.for_peer(peer))).await
     }
 
+    /// The same, of whose connections the system keeps little.
+    pub async fn balancing_closely(balancer: &LoadBalancer) -> Self {
+        let balancer = balancer.clone();
+        Self::serving_over(keep_little, move |peer| balancer.for_peer(peer)).await
+    }
+
     /// A hyper server around a service for each client.
     pub async fn serving<S>(service_for: impl Fn(Peer) -> S + Send + 'static) -> Self
     where
@@ -188,7 +198,20 @@ impl Server {
         S: Clone + Send + 'static,
         S::Future: Send,
     {
+        Self::serving_over(|_| {}, service_for).await
+    }
+
+    async fn serving_over<S>(
+        prepare: fn(&TcpStream),
+        service_for: impl Fn(Peer) -> S + Send + 'static,
+    ) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+    {
         Self::accept(([127, 0, 0, 1], 0).into(), move |stream, peer, _| {
+            prepare(&stream);
             let peer = Peer::new(peer).local(stream.local_addr().unwrap());
             let service = TowerToHyperService::new(service_for(peer));
             async move {
@@ -276,6 +299,27 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
         Ok(value) => value,
         Err(_) => panic!("never came: {what}"),
     }
+}
+
+/// Limits within which something must happen that is quick, in the order in which they are tried.
+pub const LIMITS: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(2), Duration::from_secs(20)];
+
+/// Checks what comes of a limit, each time in full, within which something else must happen. On a
+/// busy machine the limit may be over before, so a longer one is tried then; the longest decides.
+pub async fn within_limits<T: PartialEq + fmt::Debug>(
+    expected: T,
+    attempt: impl AsyncFn(Duration) -> T,
+) {
+    let mut found = None;
+    for limit in LIMITS {
+        let this = attempt(limit).await;
+        if this == expected {
+            return;
+        }
+        found = Some(this);
+    }
+    assert_eq!(found, Some(expected), "whatever the limit");
 }
 
 /// Waits until something holds. It looks again and again, with pauses that leave the processor to

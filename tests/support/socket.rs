@@ -1,6 +1,6 @@
 //! A socket whose bytes a test writes and reads itself, as a client or as a target.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::soon;
+use super::{SOON, soon};
 
 /// One end of a connection; it remembers what it read too much.
 pub struct Socket {
@@ -38,6 +38,20 @@ impl Socket {
     /// Sends all, or fails since the other side is gone.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await
+    }
+
+    /// Sends the same again and again, until the other side says something or is gone.
+    pub async fn flood(&mut self, part: &[u8]) {
+        loop {
+            tokio::select! {
+                readable = self.stream.readable() => return readable.unwrap(),
+                writable = self.stream.writable() => writable.unwrap(),
+            }
+            match self.stream.try_write(part) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
     }
 
     /// Says that nothing more will be sent.
@@ -71,9 +85,9 @@ impl Socket {
         self.read.drain(..count.min(self.read.len())).collect()
     }
 
-    /// Reads so many bytes, or as many as come within a few seconds.
+    /// Reads so many bytes, or as many as there are when no more come.
     pub async fn first(&mut self, count: usize) -> Vec<u8> {
-        match timeout(Duration::from_secs(5), self.at_most(count)).await {
+        match timeout(SOON, self.at_most(count)).await {
             Ok(bytes) => bytes,
             Err(_) => std::mem::take(&mut self.read),
         }
@@ -115,6 +129,22 @@ impl Socket {
     pub fn into_inner(self) -> TcpStream {
         self.stream
     }
+}
+
+/// Makes the system keep little of a connection, and always as much, where that can be said.
+pub fn keep_little(stream: &TcpStream) {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        // Several times what is sent at once here: with less, either side waits for timers.
+        const LITTLE: u32 = 256 * 1024;
+        let same = stream.as_fd().try_clone_to_owned().unwrap();
+        let same = tokio::net::TcpSocket::from_std_stream(std::net::TcpStream::from(same));
+        same.set_send_buffer_size(LITTLE).unwrap();
+        same.set_recv_buffer_size(LITTLE).unwrap();
+    }
+    #[cfg(not(unix))]
+    let _ = stream;
 }
 
 /// Returns the value of a field of a head.

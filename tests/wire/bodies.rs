@@ -157,76 +157,87 @@ async fn a_refusal_in_the_middle_of_an_upload_reaches_the_client() {
     assert_eq!(front.group.status().targets[0].answered, 1);
 }
 
-/// Makes the kernel keep little of a connection, so that what is counted is ours.
+/// What the balancer may hold of an answer that nobody takes: one read of hyper's on the side of the
+/// target, one that waits for the side of the client, and there what is written at once, to which one
+/// more read may be added. None of them is larger than hyper's own bound of 408 KiB.
 #[cfg(target_os = "linux")]
-fn keep_little(stream: &tokio::net::TcpStream) {
-    use std::os::fd::AsFd;
-    const LITTLE: u32 = 16 * 1024;
-    let same = stream.as_fd().try_clone_to_owned().unwrap();
-    let same = tokio::net::TcpSocket::from_std_stream(std::net::TcpStream::from(same));
-    same.set_send_buffer_size(LITTLE).unwrap();
-    same.set_recv_buffer_size(LITTLE).unwrap();
-}
+const HELD_MAX: usize = 4 * 408 * 1024;
 
-/// What may be on the way between two sides of which one takes nothing, with all that the kernel keeps
-/// of the connection that the balancer opens, whose buffers nobody here can make small.
+/// All tasks run on the thread of the test, so nothing of ours moves while it looks.
 #[cfg(target_os = "linux")]
-const IN_FLIGHT_MAX: usize = 1024 * 1024;
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
+#[tokio::test(flavor = "current_thread")]
 async fn what_a_client_does_not_take_is_left_with_the_target() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::io::AsyncWriteExt;
+
+    use crate::{queues::Queues, support::socket::keep_little};
     for head in ["content-length: 1000000000", "transfer-encoding: chunked", "connection: close"] {
         let (tell, mut told) = mpsc::unbounded_channel();
-        let target = Server::accept(([127, 0, 0, 1], 0).into(), move |stream, _, _| {
-            let tell = tell.clone();
-            async move {
-                keep_little(&stream);
-                let mut socket = Socket::new(stream);
-                socket.head().await;
-                socket.send(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n")).await.unwrap();
-                let mut stream = socket.into_inner();
-                // One chunk without end is enough.
-                if head.contains("chunked") {
-                    stream.write_all(b"3b9aca00\r\n").await.unwrap();
-                }
-                let part = vec![b'x'; 16 * 1024];
-                while let Ok(written) = stream.write(&part).await {
-                    tell.send(written).unwrap();
+        let given = Arc::new(AtomicUsize::new(0));
+        let target = Server::accept(([127, 0, 0, 1], 0).into(), {
+            let given = Arc::clone(&given);
+            move |stream, peer, _| {
+                let (tell, given) = (tell.clone(), Arc::clone(&given));
+                async move {
+                    keep_little(&stream);
+                    tell.send((stream.local_addr().unwrap(), peer)).unwrap();
+                    let mut socket = Socket::new(stream);
+                    socket.head().await;
+                    let mut head = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n");
+                    // One chunk without end is enough.
+                    if head.contains("chunked") {
+                        head += "3b9aca00\r\n";
+                    }
+                    given.fetch_add(head.len(), Ordering::Relaxed);
+                    socket.send(head).await.unwrap();
+                    let mut stream = socket.into_inner();
+                    let part = vec![b'x'; 16 * 1024];
+                    while let Ok(written) = stream.write(&part).await {
+                        given.fetch_add(written, Ordering::Relaxed);
+                    }
                 }
             }
         })
         .await;
         let front = Front::of([target.address]).await;
-        let balancer = front.balancer.clone();
-        let server = Server::accept(([127, 0, 0, 1], 0).into(), move |stream, peer, _| {
-            keep_little(&stream);
-            let service = hyper_util::service::TowerToHyperService::new(
-                balancer.for_peer(pointsman::Peer::new(peer)),
-            );
-            async move {
-                let stream = hyper_util::rt::TokioIo::new(stream);
-                let http = hyper::server::conn::http1::Builder::new();
-                _ = http.serve_connection(stream, service).await;
-            }
-        })
-        .await;
+        let server = Server::balancing_closely(&front.balancer).await;
         let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
         keep_little(&stream);
-        let mut client = Socket::new(stream);
-        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        let mut written = 0;
-        // When nothing more is written for a while, all that is on the way is full.
-        let pause = std::time::Duration::from_millis(500);
-        while let Ok(more) = tokio::time::timeout(pause, told.recv()).await {
-            written += more.unwrap();
-            assert!(written <= IN_FLIGHT_MAX, "{head}: {written} bytes are on the way");
-        }
-        println!("{head}: {written} bytes are on the way to a client that reads nothing");
-        assert_eq!(status(&client.head().await), 200);
-        client.exactly(64 * 1024).await;
-        drop(client);
+        let client = (stream.local_addr().unwrap(), server.address);
+        let mut socket = Socket::new(stream);
+        socket.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let from = soon("a connection to the target", told.recv()).await.unwrap();
+        let ends = [from, (from.1, from.0), (client.1, client.0), client];
+        // Returns what the balancer holds, and whether there is more that it could take.
+        let held = || {
+            let queues = Queues::at_rest(ends);
+            let [at_target, toward_target, toward_client, at_client] = queues;
+            let kept = at_target.unsent + toward_target.unread;
+            let kept = kept + toward_client.unsent + at_client.unread;
+            // What is there and not yet confirmed is kept at both ends.
+            let held = given.load(Ordering::Relaxed).saturating_sub(kept);
+            assert!(held <= HELD_MAX, "{head}: {held} bytes are held, {queues:?}");
+            (held, toward_target.unread > 0)
+        };
+        // It is full when all tasks had many turns and none took what is there.
+        let full = async {
+            loop {
+                let before = (given.load(Ordering::Relaxed), held());
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                let after = (given.load(Ordering::Relaxed), held());
+                if before == after && matches!(after, (_, (_, true))) {
+                    return after.1.0;
+                }
+            }
+        };
+        let held = soon("the balancer takes no more", full).await;
+        println!("{head}: {held} bytes are held for a client that reads nothing");
+        assert_eq!(status(&socket.head().await), 200);
+        socket.exactly(64 * 1024).await;
+        drop(socket);
         crate::support::until("its connection is closed", || target.counts.open() == 0).await;
         front.at_rest().await;
     }

@@ -286,8 +286,7 @@ async fn a_target_that_does_not_read_an_upload_is_504() {
     let front = Front::with(group(transport), [target.address]).await;
     let mut client = Socket::connect(front.address()).await;
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\n").await.unwrap();
-    let part = vec![b'x'; 65_536];
-    while timeout(SHORT, client.send(&part)).await.is_ok_and(|sent| sent.is_ok()) {}
+    client.flood(&[b'x'; 65_536]).await;
     assert_eq!(status(&client.head().await), 504);
     front.at_rest().await;
     assert_eq!(front.group.status().targets[0].failed, 1);
@@ -312,7 +311,11 @@ async fn cut_off(head: &str, part: &str, end: End) -> String {
         }
     })
     .await;
-    let front = Front::with(group(Transport::new().idle_timeout(SHORT)), [target.address]).await;
+    let transport = match end {
+        End::Closes | End::Resets => Transport::new(),
+        End::Stalls => Transport::new().idle_timeout(SHORT),
+    };
+    let front = Front::with(group(transport), [target.address]).await;
     let mut client = Socket::connect(front.address()).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     assert_eq!(status(&client.head().await), 200);

@@ -166,8 +166,9 @@ async fn a_backend_killed_under_64_clients_costs_no_get_and_takes_its_share_when
     assert_eq!(needed, 2, "so many checks made it healthy again");
     let (before, again) = (seen.count("two"), seen.count("one again"));
     until("both are busy", || seen.count("two") > before + 500).await;
-    let share = seen.count("one again") - again;
-    assert!((400..600).contains(&share), "{share} for one while two had 500");
+    // What is under way while they are counted is no more than there are clients.
+    let (one, two) = (seen.count("one again") - again, seen.count("two") - before);
+    assert!(one.abs_diff(two) < 100, "{one} for one while two had {two}");
 
     stop.store(true, Ordering::Relaxed);
     clients.join_all().await;

@@ -28,6 +28,8 @@ mod killing;
 mod leaving;
 mod old_clients;
 mod outcomes;
+#[cfg(target_os = "linux")]
+mod queues;
 mod retries;
 mod reuse;
 mod runtimes;
