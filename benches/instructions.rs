@@ -1,7 +1,7 @@
 //! How many instructions a request takes in user space, on the proxy's thread alone, beside the barest
 //! proxy: as valgrind counts them, the same from run to run, to the percent.
 //!
-//! `cargo bench --bench instructions` takes a minute; with `-- --short` half of that. The program runs
+//! `cargo measure --bench instructions` takes a minute; with `-- --short` half of that. The program runs
 //! under valgrind twice with different numbers of requests, and what counts is the difference. It has an
 //! allocator of its own, since glibc's merges what was freed on some later request's time, and on
 //! whose depends on luck. Linux only, where valgrind is installed.
@@ -50,7 +50,7 @@ use ours::Ours;
 use support::{
     settings::instructions as settings,
     table::{Table, Unit},
-    timing::is_rehearsal,
+    timing::{is_rehearsal, tell_of_the_clock},
 };
 use tokio::runtime::Runtime;
 
@@ -114,6 +114,7 @@ fn main() -> ExitCode {
         send(arguments, &runtime, backends.addresses);
         return ExitCode::SUCCESS;
     }
+    tell_of_the_clock();
     let mut table = Table::new("instructions, for a request");
     let is_short = env::args().any(|argument| argument == "--short");
     match program("valgrind") {

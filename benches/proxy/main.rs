@@ -2,7 +2,7 @@
 //! proxy that hyper makes (the same server, pool and header work without rules, groups, checks, counts
 //! or deadlines), and beside nginx and HAProxy where they are installed.
 //!
-//! `cargo bench --features server --bench proxy` takes two to three minutes; with `-- --short` half a
+//! `cargo measure --features server --bench proxy` takes two to three minutes; with `-- --short` half a
 //! minute, for a rough idea. Words after `--` choose what is measured, by a part of its name:
 //! `-- --short "10 MiB"`.
 //!
@@ -39,7 +39,7 @@ use rivals::Rival;
 use support::{
     settings::proxy::{self as settings, Effort},
     table::Table,
-    timing::is_rehearsal,
+    timing::{is_rehearsal, tell_of_the_clock},
 };
 
 #[global_allocator]
@@ -47,6 +47,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let effort = effort();
+    tell_of_the_clock();
     let mut table = Table::new("proxy, for a request");
     if !Processor::is_counted() {
         println!("skipped: this kernel does not say how long a thread ran");

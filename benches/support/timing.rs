@@ -73,6 +73,15 @@ pub fn is_rehearsal() -> bool {
     !std::env::args().any(|argument| argument == "--bench")
 }
 
+/// Says so if what is measured has the clock that tests can stop, which costs a proxy some two percent.
+pub fn tell_of_the_clock() {
+    if !cfg!(measured) && !is_rehearsal() {
+        println!(
+            "with the clock of the tests: `cargo measure` instead of `cargo bench` goes without"
+        );
+    }
+}
+
 fn calls_within(slice: Duration, case: &mut Case<'_>) -> u64 {
     let mut calls = 1;
     while time_of(calls, case) < slice {

@@ -155,6 +155,10 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // A head alone costs the system less this way.
+        if let [only] = bufs {
+            return self.poll_write(cx, only);
+        }
         let this = self.get_mut();
         this.traffic.kept_head.writes(bufs.first().map_or(&[], |first| first));
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);

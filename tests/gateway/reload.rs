@@ -150,6 +150,7 @@ impl Download {
 
 /// Clients that ask and ask, each on one connection, which must never be closed.
 struct Load {
+    started: Instant,
     answered: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     clients: JoinSet<()>,
@@ -157,6 +158,7 @@ struct Load {
 
 impl Load {
     fn start(address: SocketAddr, connections: usize) -> Self {
+        let started = Instant::now();
         let answered = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
@@ -184,7 +186,7 @@ impl Load {
                 }
             });
         }
-        Self { answered, stop, clients }
+        Self { started, answered, stop, clients }
     }
 
     /// Waits until so many more requests were answered.
@@ -193,12 +195,16 @@ impl Load {
         until("more answers", || self.answered.load(Ordering::SeqCst) >= enough).await;
     }
 
-    /// Ends the clients, none of which has failed.
+    /// Ends the clients, none of which has failed. How busy they were is told, not held: it is the
+    /// machine's affair.
     async fn end(mut self) {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = soon("the last answers", self.clients.join_next()).await {
             ended.unwrap();
         }
+        let answered = self.answered.load(Ordering::SeqCst);
+        let rate = answered as f64 / self.started.elapsed().as_secs_f64();
+        println!("{answered} requests, {rate:.0} a second");
     }
 }
 
