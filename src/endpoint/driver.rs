@@ -115,6 +115,11 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Driver<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        // Before hyper is polled, which has then seen the request that the sender was there for: it may
+        // have said that it wants one when that had already been sent.
+        if this.sender.is_none() {
+            this.sender = this.seat.take_back(cx.waker());
+        }
         if let Some(connection) = &mut this.connection
             && Pin::new(connection).poll(cx).is_ready()
         {
@@ -135,11 +140,8 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Driver<C> {
 }
 
 impl<C> Driver<C> {
-    /// Takes the sender back from the request and, once hyper is ready, lends it to the pool.
+    /// Lends the sender to the pool, once hyper is ready for another request.
     fn poll_return(&mut self, cx: &mut Context<'_>) {
-        if self.sender.is_none() {
-            self.sender = self.seat.take_back(cx.waker());
-        }
         // It becomes ready while hyper is polled, which was just done. To wait for that would wake this
         // task once more for each request.
         let is_done = |sender: &SendRequest<Upload>| sender.is_ready() || sender.is_closed();
@@ -249,5 +251,74 @@ impl<C> Drop for Driver<C> {
             (false, None, _) => self.seat.fate.lose(),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin, sync::mpsc::channel};
+
+    use http::Request;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        task::{coop::poll_proceed, yield_now},
+    };
+
+    use super::*;
+    use crate::body::Body;
+
+    /// A connection that misses what is sent while it is polled, as it may from another thread.
+    struct Missing<C, F>(C, Option<F>);
+
+    impl<C: Future + Unpin, F: FnOnce() + Unpin> Future for Missing<C, F> {
+        type Output = C::Output;
+
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+            let Self(connection, send) = self.get_mut();
+            if let Some(send) = send.take() {
+                send();
+                while let Poll::Ready(proceeds) = poll_proceed(cx) {
+                    proceeds.made_progress();
+                }
+            }
+            Pin::new(connection).poll(cx)
+        }
+    }
+
+    /// hyper may say that it wants a request when there is one. Were its connection lent then, nobody
+    /// would see any more that the answer to that one is late.
+    #[tokio::test]
+    async fn a_connection_is_not_lent_before_hyper_has_seen_the_request_on_it() {
+        let (stream, mut other) = duplex(1024);
+        let (sender, connection) = Builder::new().handshake(TokioIo::new(stream)).await.unwrap();
+        let (pool, seat) = (Arc::default(), Arc::new(Seat::new(Arc::default())));
+        let (idle, (give, answer)) = (Idle { seat: Arc::clone(&seat), sender }, channel());
+        let send = || give.send(idle.send(Request::new(Body::default()), None)).unwrap();
+        let mut driver = pin!(Driver {
+            connection: Some(Missing(connection, Some(send))),
+            sender: None,
+            seat,
+            pool: Arc::downgrade(&pool),
+            runtime: runtime::Handle::current().id(),
+            idle_max: 1,
+            idle_timeout: WAIT_MAX,
+            requests_left: 2,
+            age_end: Instant::now() + WAIT_MAX,
+            timer: None,
+            cut: Box::pin(std::future::pending()),
+            load: Arc::default(),
+            watching: false,
+        });
+        let mut drive = async || {
+            poll_fn(|cx| Poll::Ready(assert!(driver.as_mut().poll(cx).is_pending()))).await;
+            yield_now().await;
+            pool.idle()
+        };
+        assert_eq!(drive().await, 0);
+        assert_eq!(drive().await, 0);
+        assert_ne!(other.read(&mut [0; 1024]).await.unwrap(), 0);
+        other.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        assert_eq!(drive().await, 1);
+        assert!(answer.recv().unwrap().await.is_ok());
     }
 }
