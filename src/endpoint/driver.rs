@@ -383,15 +383,17 @@ mod tests {
     impl Driven {
         /// Makes one that is idle since now.
         async fn new() -> Self {
-            Self::with(AtomicBool::new(false)).await
+            Self::with(WAIT_MAX, AtomicBool::new(false)).await
         }
 
-        async fn with(is_busy: AtomicBool) -> Self {
+        async fn with(age_max: Duration, is_busy: AtomicBool) -> Self {
             let (sender, wire, other) = connected().await;
             let (pool, is_busy) = (Arc::default(), Arc::new(is_busy));
             let seat = Arc::new(Seat::new(Arc::default()));
-            let task = tokio::spawn(driver(Busy(wire, Arc::clone(&is_busy)), &seat, &pool));
-            let mut driven = Self { start: Instant::now(), pool, other, task };
+            let start = Instant::now();
+            let mut driver = driver(Busy(wire, Arc::clone(&is_busy)), &seat, &pool);
+            driver.age_end = start + age_max;
+            let mut driven = Self { start, pool, other, task: tokio::spawn(driver) };
             let answered = Idle { seat, sender }.send(request(), None);
             driven.carries(answered, 0).await;
             is_busy.store(false, Ordering::Relaxed);
@@ -441,6 +443,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_idle_is_closed_when_it_is_too_old() {
+        let mut driven = Driven::with(Duration::from_secs(15), AtomicBool::new(false)).await;
+        driven.asks(8, 8, None).await;
+        driven.ends_at(15).await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_connection_in_use_is_not_idle() {
         let mut driven = Driven::new().await;
         driven.asks(6, 26, None).await;
@@ -453,6 +462,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_timer_rings_that_was_set_when_no_turn_was_left() {
-        Driven::with(AtomicBool::new(true)).await.ends_at(10).await;
+        Driven::with(WAIT_MAX, AtomicBool::new(true)).await.ends_at(10).await;
     }
 }
