@@ -345,7 +345,8 @@ mod tests {
         let send = || give.send(idle.send(request(), None)).unwrap();
         let mut driver = pin!(driver(Missing(wire, Some(send)), &seat, &pool));
         let mut drive = async || {
-            poll_fn(|cx| Poll::Ready(assert!(driver.as_mut().poll(cx).is_pending()))).await;
+            let polled = poll_fn(|cx| Poll::Ready(driver.as_mut().poll(cx))).await;
+            assert!(polled.is_pending());
             yield_now().await;
             pool.idle()
         };
