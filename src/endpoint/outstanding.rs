@@ -194,6 +194,7 @@ mod tests {
         // What is awaited is bounded still.
         assert!(!outstanding.stops(MUCH, waker));
         assert!(outstanding.stops(2 * MUCH, waker));
+        assert_eq!(outstanding.doubt(first, waker), None);
         assert_eq!(outstanding.doubt(second, waker), Some(Doubt::TooMuch));
         outstanding.end(second);
         assert!(!outstanding.stops(2 * MUCH, waker));
@@ -206,6 +207,27 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_when_there_is_something_to_know() {
+        let outstanding = Outstanding::default();
+        let (asks, reads) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+        let (asker, reader) = (Waker::from(Arc::clone(&asks)), Waker::from(Arc::clone(&reads)));
+        let woken = || [&asks, &reads].map(|woken| woken.0.load(Ordering::Relaxed));
+        let first = outstanding.begin(0, None).exchange;
+        outstanding.doubt(first, Waker::noop());
+        // Who asks may have moved to another task.
+        outstanding.doubt(first, &asker);
+        assert!(outstanding.stops(MUCH, &reader));
+        assert_eq!(woken(), [1, 0]);
+        outstanding.end(first);
+        assert_eq!(woken(), [1, 1]);
+        outstanding.begin(MUCH, None);
+        assert!(outstanding.stops(3 * MUCH, &reader));
+        // Who waited for the last has not had his turn, and has to know no more.
+        outstanding.begin(3 * MUCH, None);
+        assert_eq!(woken(), [1, 2]);
     }
 
     #[test]
