@@ -191,6 +191,23 @@ mod tests {
         (answer.err().map(|error| error.kind()), started.elapsed().as_secs())
     }
 
+    #[test]
+    fn when_an_answer_is_due_is_known_before_if_nothing_is_uploaded() {
+        let check = |body, deadline: Option<u64>, expected: Option<u64>| {
+            let began = Instant::now();
+            let at = |seconds| began + Duration::from_secs(seconds);
+            let transport = Transport::new().answer_timeout(Duration::from_secs(10));
+            let mut request = Request::new(body);
+            let wait = Wait::begin(&mut request, &transport, deadline.map(at), began);
+            assert_eq!(wait.due(), expected.map(at), "{deadline:?}");
+        };
+        check(Body::default(), None, Some(10));
+        check(Body::default(), Some(5), Some(5));
+        check(Body::default(), Some(20), Some(10));
+        check(Body::from("body"), None, None);
+        check(Body::from("body"), Some(5), None);
+    }
+
     async fn read(request: Request<Body>) -> Result<Response<Body>, BoxError> {
         request.into_body().collect().await?;
         Ok(Response::new(Body::default()))
