@@ -643,7 +643,6 @@ async fn it_goes_on_when_descriptors_are_free_again() {
     printed.read_line(&mut first).unwrap();
     let address: SocketAddr = first.trim().strip_prefix("http://").unwrap().parse().unwrap();
 
-    let began = Instant::now();
     let mut clients = Vec::new();
     for _ in 0..64 {
         clients.push(Client::connect(address).await);
@@ -656,16 +655,18 @@ async fn it_goes_on_when_descriptors_are_free_again() {
         times.parse::<u32>().unwrap()
     };
     assert_eq!(failures(), 1);
+    let spoken = Instant::now();
     // It is spoken of once a second, and was not tried again more often than every ten milliseconds.
     let times = failures();
-    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(spoken.elapsed() > Duration::from_millis(900), "{:?}", spoken.elapsed());
     assert!((2..=101).contains(&times), "{times} times within a second");
     // Those it has are served meanwhile.
     assert!(clients[0].ask("/").await.contains(" for Some(\"127.0.0.1\")\n"));
 
     drop(clients);
-    // Soon, but a busy machine may take its time.
+    let freed = Instant::now();
     assert!(Client::connect(address).await.ask("/").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(freed.elapsed() < Duration::from_secs(1), "{:?}", freed.elapsed());
 
     let interrupt = format!("kill -INT {}", child.0.id());
     assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());

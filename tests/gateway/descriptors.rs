@@ -1,5 +1,7 @@
 //! The example when it has used up the descriptors that it may have.
 
+use std::time::{Duration, Instant};
+
 use futures_util::FutureExt;
 
 use super::{
@@ -61,8 +63,10 @@ async fn without_descriptors_it_serves_those_it_has_and_accepts_when_some_are_fr
     assert!(waiting.try_head().now_or_never().is_none(), "accepted without a descriptor");
 
     clients.drain(..4);
+    let freed = Instant::now();
     let (head, body) = soon("an answer", waiting.answer()).await;
     assert_eq!((status(&head), &*body), (200, "fixed"));
+    assert!(freed.elapsed() < Duration::from_secs(1), "{:?}", freed.elapsed());
 
     // All else comes back as well.
     drop((clients, last));
